@@ -72,7 +72,7 @@ class Ledger(msgspec.Struct):
         return 0 if account is None else account.available
 
     def can_draw(self, path: str, amount: int) -> bool:
-        """Whether a direct transfer or hold of `amount` [micro-units] from an account would pass."""
+        """Whether an account has `amount` [micro-units] for a direct transfer or a hold."""
         return policy_of(path) is not _LIMITED or amount <= self.available(path)
 
     def apply(self, transfer: Transfer) -> None:
@@ -125,7 +125,7 @@ class Ledger(msgspec.Struct):
             self.undone[refers] = transfer.id
 
     def _resolve(self, transfer: Transfer) -> None:
-        """POST, VOID, EXPIRE: the whole hold leaves the pending counters, a post's part is posted."""
+        """POST, VOID, EXPIRE: all of a hold stops pending; a post's part of it is posted."""
         refers, amount = transfer.refers, transfer.amount
         hold = None if refers is None else self.holds.get(refers)
         if hold is None:
