@@ -19,7 +19,6 @@ from treasury.domain.market import Capabilities, Offer, Quote
 from treasury.domain.plan import Plan, Snapshot
 from treasury.domain.turn import Entry
 
-
 T = TypeVar("T")
 
 
@@ -112,10 +111,11 @@ class Strategy(Protocol):
 
 
 class Store(Protocol):
-    """Durable truth. One transaction a turn: journal, transfers and outbox together or not at all."""
+    """Durable truth. One transaction a turn: journal, transfers, outbox together or not at all."""
 
     def append(self, entry: Entry) -> bytes:
-        """Commit one turn; returns the journal's hash after it. Raises StoreError, writing nothing."""
+        """Commit one turn; returns the journal's hash after it. Raises StoreError, writing
+        nothing."""
         ...
 
     def entries(self, after: int = 0) -> Iterator[Entry]:

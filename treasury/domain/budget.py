@@ -17,7 +17,8 @@ class Period(Enum):
 
 
 class Window(msgspec.Struct, frozen=True):
-    """Hours of the week in which new machines may be taken: days 0 (Monday) to 6, hours [start, end) UTC."""
+    """Hours of the week in which new machines may be taken: days 0 (Monday) to 6, hours [start,
+    end) UTC."""
 
     days: tuple[int, ...]
     start_hour: int
@@ -28,9 +29,10 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
     """What one cost centre may spend. Money in micro-USD, rates in nano-USD/h, 0 for "no limit".
 
     parent: the cost centre above, whose limits hold as well. job_cap: most one job may cost.
-    burn_cap: most per hour over all running machines. front_load: pacing, in thousandths: at any
-    instant spent + held may not exceed amount x (elapsed share of the period + front_load); 0 for none.
-    reserve: kept free for jobs of at least reserve_priority. ceiling: most per GPU-hour.
+    burn_cap: most per hour over all running machines. front_load: pacing, in thousandths: at
+    any instant spent + held may not exceed amount x (elapsed share of the period + front_load);
+    0 for none. reserve: kept free for jobs of at least reserve_priority. ceiling: most per
+    GPU-hour.
     """
 
     cost_centre: CostCentre

@@ -57,7 +57,8 @@ class CancelJob(msgspec.Struct, frozen=True, tag="cancel_job"):
 
 
 class AcquireGranted(msgspec.Struct, frozen=True, tag="acquire_granted"):
-    """The provider granted all machines of a request. machines: its names for them, in lease order."""
+    """The provider granted all machines of a request. machines: its names for them, in lease
+    order."""
 
     token: Token
     placement: PlacementId
@@ -98,7 +99,7 @@ class MachineNoticed(msgspec.Struct, frozen=True, tag="machine_noticed"):
 
 
 class MachineLost(msgspec.Struct, frozen=True, tag="machine_lost"):
-    """The market took the machine. work_done: what the job's last checkpoint holds [reference ns]."""
+    """The provider granted all machines of a request; their names are in lease order."""
 
     lease: LeaseId
     at: int
@@ -210,11 +211,16 @@ class Configured(msgspec.Struct, frozen=True, tag="configured"):
 
 
 class PeriodOpened(msgspec.Struct, frozen=True, tag="period_opened"):
-    """A budget's period [start, end) began; the turn's transfers fund it."""
+    """A budget's period [start, end) began; the turn's transfers fund it.
+
+    base: credits its account had posted by then [micro-USD]; what comes on top is this period's
+    spending.
+    """
 
     cost_centre: CostCentre
     start: int
     end: int
+    base: int
 
 
 class OffersListed(msgspec.Struct, frozen=True, tag="offers_listed"):
@@ -284,7 +290,10 @@ class PlanTaken(msgspec.Struct, frozen=True, tag="plan_taken"):
 
 
 class PlacementOpened(msgspec.Struct, frozen=True, tag="placement_opened"):
-    """Machines are being acquired for a job; `migration` when it runs elsewhere meanwhile."""
+    """Machines are being acquired for a job; `migration` when it runs elsewhere meanwhile.
+
+    holds: for each lease the open hold of each level, in the order of the levels.
+    """
 
     placement: PlacementId
     job: JobId
@@ -294,6 +303,7 @@ class PlacementOpened(msgspec.Struct, frozen=True, tag="placement_opened"):
     token: Token
     at: int
     migration: bool
+    holds: tuple[tuple[int, ...], ...]
 
 
 class LeasesGranted(msgspec.Struct, frozen=True, tag="leases_granted"):
@@ -403,6 +413,14 @@ class WorkStopping(msgspec.Struct, frozen=True, tag="work_stopping"):
     cause: str
 
 
+class SwitchPlanned(msgspec.Struct, frozen=True, tag="switch_planned"):
+    """A job that is being stopped is to be placed elsewhere at once."""
+
+    job: JobId
+    offer: OfferId
+    bid: int
+
+
 class PlacementClosed(msgspec.Struct, frozen=True, tag="placement_closed"):
     """A job is no longer bound to a placement's machines, and why."""
 
@@ -493,6 +511,7 @@ Fact = (
     | WorkRunning
     | WorkCheckpointed
     | WorkStopping
+    | SwitchPlanned
     | PlacementClosed
     | MigrationFinished
     | JobRequeued

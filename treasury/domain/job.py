@@ -28,14 +28,23 @@ class JobState(Enum):
 MOVES: dict[JobState, frozenset[JobState]] = {
     JobState.QUEUED: frozenset({JobState.ACQUIRING, JobState.CANCELLED, JobState.FAILED}),
     JobState.ACQUIRING: frozenset({JobState.STARTING, JobState.QUEUED, JobState.CANCELLED}),
+    # STARTING again: a migration whose new machines failed goes back to the old ones.
     JobState.STARTING: frozenset(
-        {JobState.RUNNING, JobState.STOPPING, JobState.QUEUED, JobState.FAILED, JobState.CANCELLED}
+        {
+            JobState.STARTING,
+            JobState.RUNNING,
+            JobState.STOPPING,
+            JobState.QUEUED,
+            JobState.FAILED,
+            JobState.CANCELLED,
+        }
     ),
     JobState.RUNNING: frozenset(
         {JobState.STOPPING, JobState.QUEUED, JobState.FINISHED, JobState.FAILED, JobState.CANCELLED}
     ),
+    # STOPPING to STARTING: a migration stops on the old machines to start on the new ones.
     JobState.STOPPING: frozenset(
-        {JobState.QUEUED, JobState.FINISHED, JobState.FAILED, JobState.CANCELLED}
+        {JobState.STARTING, JobState.QUEUED, JobState.FINISHED, JobState.FAILED, JobState.CANCELLED}
     ),
     JobState.FINISHED: frozenset(),
     JobState.FAILED: frozenset(),
@@ -53,9 +62,10 @@ def check_job_move(job: JobId, old: JobState, new: JobState) -> None:
 class Requirement(msgspec.Struct, frozen=True):
     """What a job accepts.
 
-    throughput: accelerator model -> speed relative to the reference in thousandths; a model that is
-    missing is not accepted. gpus: accelerators on each machine. nodes: machines, all or nothing (the
-    gang). Empty tuples mean "any". `exact` refuses machines with more accelerators than asked for.
+    throughput: accelerator model -> speed relative to the reference in thousandths; a model
+    that is missing is not accepted. gpus: accelerators on each machine. nodes: machines, all or
+    nothing (the gang). Empty tuples mean "any". `exact` refuses machines with more accelerators
+    than asked for.
     """
 
     throughput: dict[str, int]
@@ -90,8 +100,9 @@ class JobSpec(msgspec.Struct, frozen=True):
 
     work: time the whole gang needs on the reference accelerator. start_overhead: machine ready
     to first useful step, paid on every start. checkpoint_interval: useful time between durable
-    points, 0 for continuous (nothing is ever lost). deadline: None where there is none. value: what finishing
-    is worth, 0 where unstated. max_rate: most per machine-hour [nano-USD/h], 0 for no own limit.
+    points, 0 for continuous (nothing is ever lost). deadline: None where there is none. value:
+    what finishing is worth, 0 where unstated. max_rate: most per machine-hour [nano-USD/h], 0
+    for no own limit.
     """
 
     id: JobId

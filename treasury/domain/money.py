@@ -40,7 +40,7 @@ def _scaled(digits: str, scale: int, what: str, text: str) -> int:
 
 def parse_money(text: str, *, currency: str = "USD") -> int:
     """Micro-units from text such as `"250 USD"`. Raises BadValue with what would be right."""
-    match = _AMOUNT.match(text) if isinstance(text, str) else None
+    match = _AMOUNT.match(text)
     if match is None:
         raise BadValue("money", text, f'an amount with its currency, such as "250 {currency}"')
     if match[2] != currency:
@@ -53,7 +53,7 @@ def parse_money(text: str, *, currency: str = "USD") -> int:
 
 def parse_rate(text: str, *, currency: str = "USD") -> int:
     """Nano-units per hour from text such as `"2.10 USD/h"`. Raises BadValue."""
-    match = _RATE.match(text) if isinstance(text, str) else None
+    match = _RATE.match(text)
     if match is None:
         raise BadValue("rate", text, f'money per hour, such as "2.10 {currency}/h"')
     if match[2] != currency:

@@ -13,9 +13,9 @@ from treasury.domain.market import Offer
 class PlacementView(msgspec.Struct, frozen=True, gc=False):
     """A job bound to machines of one offer.
 
-    bid: most we pay per machine [nano-USD/h]. requested_at, useful_from: instants [ns]; `useful_from` is when
-    useful work (re)started or will, None before the machines are ready. speed: thousandths of the
-    reference throughput.
+    bid: most we pay per machine [nano-USD/h]. requested_at, useful_from: instants [ns];
+    `useful_from` is when useful work (re)started or will, None before the machines are ready.
+    speed: thousandths of the reference throughput.
     """
 
     offer: OfferId
@@ -62,9 +62,9 @@ class JobView(msgspec.Struct, frozen=True):
 class OfferView(msgspec.Struct, frozen=True, gc=False):
     """An offer as a strategy sees it.
 
-    rate: last good quote [nano-USD/h per machine], -1 before the first. depth: machines we could hold there,
-    those we hold included; -1 where the market does not say. in_use: machines we hold or asked for.
-    quarantined_until: an instant [ns] before which we do not ask again.
+    rate: last good quote [nano-USD/h per machine], -1 before the first. depth: machines we
+    could hold there, those we hold included; -1 where the market does not say. in_use: machines
+    we hold or asked for. quarantined_until: an instant [ns] before which we do not ask again.
     """
 
     offer: Offer
@@ -98,8 +98,9 @@ class BudgetView(msgspec.Struct, frozen=True, gc=False):
 class Snapshot(msgspec.Struct, frozen=True):
     """Everything a strategy may look at: the present, never the future.
 
-    jobs: active ones in queue order (priority falling, then submission, then id). offers: in id order. tick: the
-    grid [ns] on which plans are made, counted from the Unix epoch or from `origin`.
+    jobs: active ones in queue order (priority falling, then submission, then id). offers: in id
+    order. tick: the grid [ns] on which plans are made, counted from the Unix epoch or from
+    `origin`.
     """
 
     version: int
@@ -112,7 +113,8 @@ class Snapshot(msgspec.Struct, frozen=True):
 
 
 class Place(msgspec.Struct, frozen=True, tag="place"):
-    """Bind a queued job to machines of an offer; `bid` [nano-USD/h per machine] is the most we pay."""
+    """Bind a queued job to machines of an offer; `bid` [nano-USD/h per machine] is the most we
+    pay."""
 
     job: JobId
     offer: OfferId
@@ -187,7 +189,8 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 class Approved(msgspec.Struct, frozen=True):
-    """A command the guard let through. Only the guard makes these; a dispatcher takes nothing else."""
+    """A command the guard let through. Only the guard makes these; a dispatcher takes nothing
+    else."""
 
     command: Command
 

@@ -8,10 +8,11 @@ from treasury.domain.time import HOUR, MINUTE
 class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Durations in ns.
 
-    tick: the grid, counted from origin, on which plans are made. accrual: how often a running lease is
-    metered. horizon: how far ahead money is held; at least accrual. quarantine: how long an
-    offer that refused is left alone. quote_age_max: older quotes are not traded on (0 for any age). quote_jump: a rate that
-    moves by more than this factor at once is taken for absurd (0 to accept).
+    tick: the grid, counted from origin, on which plans are made. accrual: how often a running
+    lease is metered. horizon: how far ahead money is held; at least accrual. quarantine: how
+    long an offer that refused is left alone. quote_age_max: older quotes are not traded on (0
+    for any age). quote_jump: a rate that moves by more than this factor at once is taken for
+    absurd (0 to accept).
     """
 
     installation: str = "treasury"

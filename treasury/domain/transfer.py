@@ -29,8 +29,9 @@ class AccountPolicy(Enum):
 class Transfer(msgspec.Struct, frozen=True, gc=False):
     """One immutable amount [micro-units] from `credit` to `debit`.
 
-    refers: the hold a POST, VOID or EXPIRE resolves, or the transfer a REVERSAL undoes. event_at: when it
-    happened in the world [ns]; when it was recorded is the turn's instant. reason: a word of the accounting rules.
+    refers: the hold a POST, VOID or EXPIRE resolves, or the transfer a REVERSAL undoes.
+    event_at: when it happened in the world [ns]; when it was recorded is the turn's instant.
+    reason: a word of the accounting rules.
     """
 
     id: HoldId
