@@ -163,25 +163,20 @@ class Book:
 
     def digest(self) -> str:
         """Hexadecimal BLAKE2b of the state in canonical form."""
+        ledger = self.ledger
         state = {
-            name: getattr(self, name)
-            for name in (
-                "seq",
-                "now",
-                "settings",
-                "ledger",
-                "budgets",
-                "offers",
-                "jobs",
-                "ended",
-                "placements",
-                "leases",
-                "last_placement",
-                "last_lease",
-                "plan_version",
-                "plan_pending",
-                "plan_at",
-            )
+            "at": (self.seq, self.now, self.last_placement, self.last_lease),
+            "plan": (self.plan_version, self.plan_pending, self.plan_at),
+            "settings": self.settings,
+            "accounts": ledger.accounts,
+            "holds": sorted(ledger.holds.items()),
+            "last_transfer": ledger.last_id,
+            "budgets": self.budgets,
+            "offers": self.offers,
+            "jobs": self.jobs,
+            "ended": self.ended,
+            "placements": sorted(self.placements.items()),
+            "leases": sorted(self.leases.items()),
         }
         canonical = msgspec.json.encode(state, order="deterministic")
         return hashlib.blake2b(canonical, digest_size=32).hexdigest()
