@@ -204,8 +204,9 @@ def test_a_migration_whose_target_fails_leaves_the_job_where_it_is():
     assert table.book.jobs["j"].state is JobState.RUNNING
     assert table.book.jobs["j"].successor is None
     table.turn(e.Wake(), at=HOUR)
+    table.quote(B, NANO // 3)
     table.plan(Migrate("j", B.id, 2 * NANO))
-    table.grant(NANO // 2)
+    table.grant(NANO // 3)
     table.turn(e.WorkStopped("j", 1, table.now, HOUR))
     table.turn(e.MachineLost(2, table.now, "reclaimed"))
     start = next(c for c in table.commands if isinstance(c, StartWork))
