@@ -208,7 +208,7 @@ def test_a_migration_whose_target_fails_leaves_the_job_where_it_is():
     table.plan(Migrate("j", B.id, 2 * NANO))
     table.grant(NANO // 3)
     table.turn(e.WorkStopped("j", 1, table.now, HOUR))
-    table.turn(e.MachineLost(2, table.now, "reclaimed"))
+    table.turn(e.MachineLost(3, table.now, "reclaimed"))
     start = next(c for c in table.commands if isinstance(c, StartWork))
     assert start.placement == 1 and start.work_done == HOUR
     table.begin()
