@@ -1,0 +1,1 @@
+"""What several tests share: a market that answers by hand."""
