@@ -1,7 +1,8 @@
 """What a replay leaves behind, as plain data: the report, the table and the tests read this.
 
 Money in micro-USD, rates in nano-USD/h, instants and durations in ns. Built by
-`treasury_simulations.recorder` from the journal and the world's meter, never from the engine's state.
+`treasury_simulations.recorder` from the journal and the world's meter, never from the engine's
+state.
 """
 
 import msgspec
@@ -33,11 +34,11 @@ class JobOutcome(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LeaseOutcome(msgspec.Struct, frozen=True, kw_only=True):
-    """One machine from grant to release. The four durations fill [granted_at, ended_at):
-    useful (work that counted), restart (start overhead), lost (work thrown away), idle (the rest).
+    """One machine from grant to release. The four durations fill [granted_at, ended_at): useful
+    (work that counted), restart (start overhead), lost (work thrown away), idle (the rest).
 
-    billed: what the world's meter says. premium: part of `billed` for useful work that is above the best open
-    price of an offer that fitted the job at that instant.
+    billed: what the world's meter says. premium: part of `billed` for useful work that is above
+    the best open price of an offer that fitted the job at that instant.
     """
 
     id: int

@@ -17,6 +17,7 @@ CAPABILITIES = Capabilities(billing_step_ns=MINUTE, billing_minimum_ns=MINUTE, f
 
 
 def offer(zone: str, tenure: Tenure = Tenure.SPOT) -> Offer:
+    """A V100 machine of one zone."""
     return Offer(
         offer_id("aws", "us", zone, "p3", tenure),
         "aws",

@@ -1,7 +1,6 @@
 """Budgets in the engine: periods, trees, and what a rejected job is told."""
 
 from tests.support.table import A, Table
-
 from treasury.domain import events as e
 from treasury.domain.budget import Budget, Period
 from treasury.domain.commands import Acquire, Release
@@ -89,7 +88,8 @@ def test_an_interior_cost_centre_can_run_jobs_of_its_own():
 
 
 def test_a_job_that_cannot_be_taken_is_rejected_with_the_reason():
-    """Unknown cost centre, deadline in the past, a second job with one id: each says what is wrong."""
+    """Unknown cost centre, deadline in the past, a second job with one id: each says what is
+    wrong."""
     table = Table(now=HOUR)
     table.submit("a", cost_centre="tem")
     table.submit("b", deadline=HOUR)
@@ -117,7 +117,8 @@ def test_a_missed_deadline_is_written_down_once_and_the_job_goes_on():
 
 
 def test_a_listing_releases_orphans_and_counts_ghosts_as_lost():
-    """A machine they list and we do not know is released; one we know and they do not list is lost."""
+    """A machine they list and we do not know is released; one we know and they do not list is
+    lost."""
     table = Table()
     table.run()
     seen = e.LeaseSeen(77, 40, "i-77", 0, NANO, "token")

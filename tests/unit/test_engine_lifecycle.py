@@ -1,7 +1,6 @@
 """The engine against a market that answers by hand: one job from submission to release."""
 
 from tests.support.table import A, B, Table
-
 from treasury.domain import events as e
 from treasury.domain.commands import Acquire, Release, StartWork, StopWork
 from treasury.domain.job import JobState

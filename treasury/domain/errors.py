@@ -21,6 +21,7 @@ TreasuryError
 └── InvariantBroken            our own mistake: stop before money moves
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 
@@ -110,3 +111,15 @@ class LeaseUnknown(ProviderError):
 
 class InvariantBroken(TreasuryError):
     """A law of our own was about to be broken. The process stops; start-up is recovery."""
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """The end of a message about an unknown name: the nearest known one, or what there is."""
+    import difflib
+
+    names = sorted(known)
+    folded = {name.casefold(): name for name in names}
+    near = difflib.get_close_matches(word.casefold(), folded, n=1, cutoff=0.6)
+    if near:
+        return f'did you mean "{folded[near[0]]}"?'
+    return f"known: {', '.join(names)}" if names else "there is none"

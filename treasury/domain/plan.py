@@ -47,7 +47,7 @@ class JobView(msgspec.Struct, frozen=True):
             and now > placement.useful_from
         ):
             left -= (now - placement.useful_from) * placement.speed // REFERENCE_THROUGHPUT
-        return left if left > 0 else 0
+        return max(0, left)
 
     def overhead_left(self, now: int) -> int:
         """Start overhead [ns] still to be paid before work counts; 0 when running or unplaced."""

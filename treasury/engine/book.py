@@ -210,9 +210,9 @@ class Book:
         of the provider at hand), then the limit of each level that has centres below it."""
         record = self.budgets[cost_centre]
         routes: list[tuple[str, str | None]] = [(wallet(cost_centre), None)]
-        for centre in record.chain:
-            if self.budgets[centre].parent:
-                routes.append((limit(centre), used(centre)))
+        routes.extend(
+            (limit(centre), used(centre)) for centre in record.chain if self.budgets[centre].parent
+        )
         return routes
 
     def levels(self, cost_centre: CostCentre) -> list[Level]:

@@ -176,7 +176,8 @@ def lost(draft: Draft, event: e.MachineLost) -> None:
     draft.emit(e.PlacementClosed(placement.id, job.spec.id, draft.now, "interrupted"))
     draft.release(placement, "interrupted")
     if job.previous is not None and job.state is JobState.STARTING:
-        _back(draft, job)
+        # The new machines failed before their first useful step: go on with the old ones.
+        draft.start_work(job, book.placements[job.previous])
         return
     _abandon(draft, job, "interrupted")
     requeue(draft, job, job.work_done, "interrupted", lost_work)
@@ -188,12 +189,6 @@ def _lost_work(job: JobRecord, placement: PlacementRecord, work_done: int, now: 
         return 0
     done = job.work_done + (now - placement.useful_from) * placement.speed // 1_000
     return max(0, min(done, job.spec.work) - work_done)
-
-
-def _back(draft: Draft, job: JobRecord) -> None:
-    """The new machines failed before their first useful step: go on with the old ones."""
-    assert job.previous is not None
-    draft.start_work(job, draft.book.placements[job.previous])
 
 
 def _abandon(draft: Draft, job: JobRecord, cause: str) -> None:

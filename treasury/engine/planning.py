@@ -34,7 +34,7 @@ from treasury.domain.plan import (
     Snapshot,
     Why,
 )
-from treasury.engine.book import Book, JobRecord
+from treasury.engine.book import Book, JobRecord, PlacementRecord
 from treasury.engine.draft import Draft
 from treasury.engine.metering import hold_amount, open_holds
 
@@ -246,17 +246,15 @@ def _rebid(draft: Draft, job: JobRecord, action: Rebid) -> Refused | None:
         verdicts.append(verdict)
     if not book.fits(job.spec.cost_centre, more * len(leases)):
         return Refused(job=action.job, why=Why.BUDGET, message="the wallet does not cover the bid")
-    _reholds(draft, job, bid)
+    _reholds(draft, placement, bid)
     draft.emit(BidChanged(placement.id, bid))
     draft.commands.extend(verdicts)
     return None
 
 
-def _reholds(draft: Draft, job: JobRecord, bid: int) -> None:
-    """Replace the holds of a job's machines by ones for another bid."""
+def _reholds(draft: Draft, placement: PlacementRecord, bid: int) -> None:
+    """Replace the holds of a placement's machines by ones for another bid."""
     book = draft.book
-    assert job.placement is not None
-    placement = book.placements[job.placement]
     offer = book.offers[placement.offer].offer
     for lease_id in placement.leases:
         lease = book.leases.get(lease_id)

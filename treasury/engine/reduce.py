@@ -38,9 +38,7 @@ def move_lease(lease: LeaseRecord, state: LeaseState) -> None:
 
 def plan_by(book: Book, instant: int) -> None:
     """Have a plan made at the grid point at or after an instant."""
-    at = book.grid(instant)
-    if at < book.plan_at:
-        book.plan_at = at
+    book.plan_at = min(book.plan_at, book.grid(instant))
 
 
 def _configured(book: Book, fact: e.Configured) -> None:
