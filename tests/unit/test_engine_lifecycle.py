@@ -31,7 +31,7 @@ def test_a_job_runs_to_its_end_and_every_micro_dollar_is_booked():
 
 
 def test_a_rate_that_moves_is_charged_for_the_time_it_held():
-    """One hour at 1 USD/h and half an hour at 2 USD/h make 2 USD, whatever the metering instants."""
+    """One hour at 1 USD/h and half an hour at 2 USD/h make 2 USD, whenever it is metered."""
     table = Table()
     table.run()
     table.turn(e.SeeQuotes((Quote(A.id, 2 * NANO, 5, HOUR, HOUR),)), at=HOUR)
@@ -57,7 +57,7 @@ def test_a_hold_that_does_not_fit_is_refused_with_the_figures():
 
 
 def test_a_top_up_that_does_not_fit_stops_the_job_inside_its_hold():
-    """When the budget runs out the job is checkpointed and its machine returned; nothing overruns."""
+    """When the budget runs out the job is checkpointed and its machine returned in time."""
     table = Table(amount=8 * MICRO)
     table.run()
     hour = 0
