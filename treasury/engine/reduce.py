@@ -329,6 +329,7 @@ def _job_requeued(book: Book, fact: e.JobRequeued) -> None:
     job.work_done = fact.work_done
     job.queued_at = fact.at
     job.stop_cause = ""
+    job.switch = None
     if fact.cause == "interrupted":
         job.interruptions += 1
     move_job(book, job, JobState.QUEUED)
