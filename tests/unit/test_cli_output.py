@@ -9,7 +9,10 @@ import pytest
 from treasury.cli.output import emit
 
 COLUMNS = ["job", "cost", "where"]
-ROWS: list[list[object]] = [["train-1", "12.50 USD", "aws/us-west-2"], ["eval", "1,204.00 USD", None]]
+ROWS: list[list[object]] = [
+    ["train-1", "12.50 USD", "aws/us-west-2"],
+    ["eval", "1,204.00 USD", None],
+]
 
 
 def test_table_aligns_money_right_and_shows_the_unknown(capsys: pytest.CaptureFixture[str]) -> None:
@@ -19,12 +22,12 @@ def test_table_aligns_money_right_and_shows_the_unknown(capsys: pytest.CaptureFi
         "Jobs",
         "job              cost  where",
         "train-1     12.50 USD  aws/us-west-2",
-        "eval     1,204.00 USD  –",
+        "eval     1,204.00 USD  -",
     ]
 
 
 def test_json_is_a_list_of_objects_with_numbers_kept(capsys: pytest.CaptureFixture[str]) -> None:
-    """Programs get typed values: integers stay integers, the unknown is null, no title is mixed in."""
+    """Programs get typed values: integers stay so, the unknown is null, no title is mixed in."""
     emit(["job", "gpus", "late"], [["a", 8, True], ["b", None, False]], "json", title="Jobs")
     assert json.loads(capsys.readouterr().out) == [
         {"job": "a", "gpus": 8, "late": True},
@@ -40,7 +43,7 @@ def test_csv_survives_commas_quotes_and_newlines(capsys: pytest.CaptureFixture[s
 
 
 def test_control_characters_cannot_drive_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    """An escape sequence in a job's name is shown, not obeyed, and nothing is coloured in a pipe."""
+    """An escape sequence in a job's name is shown, not obeyed; a pipe gets no colour."""
     emit(["job"], [["\x1b[2Jgone"]], "table")
     out = capsys.readouterr().out
     assert "\x1b" not in out

@@ -20,7 +20,7 @@ import click
 TABLE: Final = "table"
 FORMATS: Final = (TABLE, "json", "csv")
 # What a person sees where a value is not known; 0 would be a lie.
-UNKNOWN: Final = "–"
+UNKNOWN: Final = "-"
 
 # "12", "-3.5", "1,234.50 USD", "2.1000 USD/h", "97 %", "1d 12h": columns of these align right.
 _NUMBER = re.compile(r"[-+]?\d[\d,]*(\.\d+)?( ?(%|x|GiB|[A-Z]{3}(/h)?))?|-?(\d[\d.]*(d|h|m|s) ?)+")
@@ -59,7 +59,7 @@ def emit(
 ) -> None:
     """Print rows to stdout as `output`: an aligned table, a JSON list of objects, or CSV.
 
-    None is "not known": `–` in a table, null in JSON, empty in CSV. `title` is printed above a
+    None is "not known": `-` in a table, null in JSON, empty in CSV. `title` is printed above a
     table only: JSON and CSV hold data alone.
     """
     if output == "json":

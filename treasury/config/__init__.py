@@ -1,0 +1,90 @@
+"""Configuration: a TOML file to frozen settings, or errors that say what to write instead.
+
+Lives here: the sections and their units, what contradicts what, the embedded default. May not
+live here: anything that acts on a setting. `reader` gets a table out of a file, `decode` walks it
+along `sections`, `checks` compares sections, `settings` makes domain values of them.
+"""
+
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from treasury.config.checks import check
+from treasury.config.decode import Problem, decode
+from treasury.config.reader import find_line, parse, read_text
+from treasury.config.sections import DemandModel, FileSection, SimulationSection
+from treasury.config.settings import Config, ProviderSettings, StrategySettings, build
+from treasury.domain.errors import ConfigError
+
+EXAMPLE: Final = "config.example.toml"
+
+
+class Findings(msgspec.Struct, frozen=True):
+    """What reading a file found: the settings, or None and every problem."""
+
+    config: Config | None
+    errors: tuple[ConfigError, ...]
+
+
+def default_path() -> Path:
+    """The embedded default: the example, beside this package in a checkout, inside it once
+    installed."""
+    package = Path(__file__).resolve().parent.parent
+    inside = package / EXAMPLE
+    return inside if inside.exists() else package.parent / EXAMPLE
+
+
+def load_config(path: Path | None = None) -> Config:
+    """The settings of a file, or the embedded default's. Raises NotFound or ConfigError."""
+    findings = inspect_config(path)
+    if findings.config is not None:
+        return findings.config
+    first, *rest = findings.errors
+    more = f" (and {len(rest)} more: treasury validate {path or ''})" if rest else ""
+    raise ConfigError(first.file, first.path, first.problem + more)
+
+
+def inspect_config(path: Path | None = None) -> Findings:
+    """Read a file and collect every problem. Raises NotFound when there is no file."""
+    source = default_path() if path is None else path
+    file = str(source)
+    try:
+        return inspect_text(read_text(source), file)
+    except ConfigError as error:
+        return Findings(config=None, errors=(error,))
+
+
+def inspect_text(text: str, file: str) -> Findings:
+    """The same for a file's text; `file` is what messages call it."""
+    try:
+        table = parse(text, file)
+    except ConfigError as error:
+        return Findings(config=None, errors=(error,))
+    problems: list[Problem] = []
+    section: FileSection | None = decode(FileSection, table, problems)
+    if section is not None:
+        problems = check(section)
+    if section is None or problems:
+        errors = tuple(_at_line(problem, text, file) for problem in problems)
+        return Findings(config=None, errors=errors)
+    return Findings(config=build(section, file), errors=())
+
+
+def _at_line(problem: Problem, text: str, file: str) -> ConfigError:
+    line = find_line(text, problem.path)
+    return ConfigError(f"{file}:{line}" if line else file, problem.path, problem.text)
+
+
+__all__ = [
+    "Config",
+    "DemandModel",
+    "Findings",
+    "ProviderSettings",
+    "SimulationSection",
+    "StrategySettings",
+    "default_path",
+    "inspect_config",
+    "inspect_text",
+    "load_config",
+]

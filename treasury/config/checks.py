@@ -1,0 +1,157 @@
+"""What no section can know alone: references, duplicates, cycles and settings that contradict."""
+
+from collections.abc import Iterable, Iterator
+
+from treasury.config.decode import Problem
+from treasury.config.sections import BudgetSection, EngineSection, FileSection, JobSection
+from treasury.config.units import read_name
+from treasury.domain.budget import Period
+from treasury.domain.errors import BadValue, did_you_mean
+from treasury.domain.money import format_money
+from treasury.domain.time import format_duration, format_instant
+
+PROVIDER_KINDS = ("simulated",)
+
+
+def check(file: FileSection) -> list[Problem]:
+    """Every contradiction of a file whose sections are sound by themselves."""
+    return [
+        *_check_engine(file.engine),
+        *_check_names("provider", file.provider),
+        *_check_names("strategy", file.strategy),
+        *_check_providers(file),
+        *_check_strategies(file),
+        *_check_budgets(file),
+        *_check_simulation(file),
+        *_check_jobs(file),
+    ]
+
+
+def _check_engine(engine: EngineSection) -> Iterator[Problem]:
+    if engine.horizon < engine.accrual:
+        held, metered = format_duration(engine.horizon), format_duration(engine.accrual)
+        yield Problem(
+            "engine.horizon",
+            f"{held} is shorter than engine.accrual ({metered}): money would run out between two "
+            "meterings",
+        )
+
+
+def _check_names(section: str, names: Iterable[str]) -> Iterator[Problem]:
+    """Keys that become parts of accounts, columns and file names."""
+    for name in names:
+        try:
+            read_name(name)
+        except BadValue as error:
+            yield Problem(section, str(error))
+
+
+def _check_providers(file: FileSection) -> Iterator[Problem]:
+    for name, provider in file.provider.items():
+        if provider.kind not in PROVIDER_KINDS:
+            near = did_you_mean(provider.kind, PROVIDER_KINDS)
+            yield Problem(f"provider.{name}.kind", f'"{provider.kind}" is no kind; {near}')
+
+
+def _check_strategies(file: FileSection) -> Iterator[Problem]:
+    for name, table in file.strategy.items():
+        kind = table.get("kind", name)
+        if not isinstance(kind, str):
+            text = f"{kind!r} cannot be used: expected the name of a strategy, in quotes"
+            yield Problem(f"strategy.{name}.kind", text)
+
+
+def _references(path: str, names: Iterable[str], known: Iterable[str], what: str) -> list[Problem]:
+    """A problem for each name that is not known."""
+    known = tuple(known)
+    return [
+        Problem(path, f'"{name}" is no {what} of this file; {did_you_mean(name, known)}')
+        for name in names
+        if name not in known
+    ]
+
+
+def _duplicates(section: str, key: str, names: Iterable[str]) -> Iterator[Problem]:
+    first: dict[str, int] = {}
+    for index, name in enumerate(names):
+        if name in first:
+            path = f"{section}[{index}].{key}"
+            yield Problem(path, f'"{name}" is taken by {section}[{first[name]}] already')
+        first.setdefault(name, index)
+
+
+def _check_budgets(file: FileSection) -> Iterator[Problem]:
+    names = tuple(budget.cost_centre for budget in file.budget)
+    yield from _duplicates("budget", "cost_centre", names)
+    for index, budget in enumerate(file.budget):
+        path = f"budget[{index}]"
+        if budget.parent:
+            yield from _references(f"{path}.parent", [budget.parent], names, "cost centre")
+        yield from _references(
+            f"{path}.providers", budget.providers, file.provider, "[provider.NAME]"
+        )
+        if budget.reserve > budget.amount:
+            yield Problem(
+                f"{path}.reserve",
+                f"{format_money(budget.reserve)} is more than the whole amount "
+                f"({format_money(budget.amount)})",
+            )
+        if budget.front_load and budget.period is Period.ONCE:
+            text = 'pacing needs a period that ends: set period to "day", "week" or "month"'
+            yield Problem(f"{path}.front_load", text)
+    yield from _cycles(file.budget)
+
+
+def _cycles(budgets: tuple[BudgetSection, ...]) -> Iterator[Problem]:
+    """One problem for each ring of parents, at its first member."""
+    parents = {budget.cost_centre: budget.parent for budget in budgets}
+    seen: set[str] = set()
+    for index, budget in enumerate(budgets):
+        trail: list[str] = []
+        name = budget.cost_centre
+        while name in parents and name not in trail and name not in seen:
+            trail.append(name)
+            name = parents[name]
+        if name in trail:
+            ring = " -> ".join([*trail[trail.index(name) :], name])
+            yield Problem(f"budget[{index}].parent", f"cost centres go round in a circle: {ring}")
+        seen.update(trail)
+
+
+def _check_simulation(file: FileSection) -> Iterator[Problem]:
+    simulation = file.simulation
+    names = tuple(budget.cost_centre for budget in file.budget)
+    for group, centre in simulation.demand.cost_centres.items():
+        key = group if group.isidentifier() else f'"{group}"'
+        path = f"simulation.demand.cost_centres.{key}"
+        yield from _references(path, [centre], names, "cost centre")
+    yield from _duplicates("simulation.strategies", "name", simulation.strategies)
+
+
+def _check_jobs(file: FileSection) -> Iterator[Problem]:
+    names = tuple(budget.cost_centre for budget in file.budget)
+    yield from _duplicates("job", "id", (job.id for job in file.job))
+    for index, job in enumerate(file.job):
+        path = f"job[{index}]"
+        yield from _references(f"{path}.cost_centre", [job.cost_centre], names, "cost centre")
+        yield from _references(f"{path}.providers", job.providers, file.provider, "[provider.NAME]")
+        if bool(job.gpu) == bool(job.throughput):
+            yield Problem(
+                path, 'needs either "gpu" (one model) or "throughput" (several, with their speeds)'
+            )
+        yield from _check_deadline(job, path)
+
+
+def _check_deadline(job: JobSection, path: str) -> Iterator[Problem]:
+    """A deadline that can be compared with the submission already has to come after it."""
+    deadline, submission = job.deadline, job.submit_at
+    if deadline is None:
+        return
+    if deadline.relative and deadline.ns == 0:
+        yield Problem(f"{path}.deadline", '"+0s" leaves no time: expected an offset above 0')
+    if not deadline.relative and not submission.relative and deadline.ns <= submission.ns:
+        yield Problem(
+            f"{path}.deadline",
+            f"{format_instant(deadline.ns)} is not after the submission at "
+            f"{format_instant(submission.ns)}",
+        )
