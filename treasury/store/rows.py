@@ -6,7 +6,7 @@ from typing import Any, Final
 import msgspec
 
 from treasury.domain.plan import Approved
-from treasury.domain.transfer import AccountPolicy, Transfer, TransferKind
+from treasury.domain.transfer import Transfer, TransferKind
 from treasury.domain.turn import Entry
 from treasury.ledger.ledger import Account
 
@@ -69,9 +69,10 @@ def account_values(account: Account) -> Values:
 
 
 def account_of(row: Any) -> Account:
-    """The account of a row of `accounts`. Raises ValueError for an unknown policy."""
-    path, policy, *rest = row
-    return Account(path, AccountPolicy(policy), *rest)
+    """The account of a row of `accounts`. Raises ValueError where a column holds no such value."""
+    return msgspec.convert(
+        {name: getattr(row, name) for name in Account.__struct_fields__}, Account
+    )
 
 
 def changes(

@@ -142,10 +142,9 @@ class SqlStore:
             prev = found[0][0]
         for row in self.turn_rows(after):
             seq += 1
-            try:
-                yield read(row, seq, prev)
-            except ValueError as error:
-                raise StoreError(f"{self.name} is damaged: {error}") from error
+            with self._damage():
+                entry = read(row, seq, prev)
+            yield entry
             prev = row[-1]
 
     def last(self) -> tuple[int, bytes]:
@@ -156,7 +155,9 @@ class SqlStore:
     def undelivered(self) -> Iterator[tuple[int, int, Approved]]:
         """Commands not yet marked delivered: (seq, index in the turn, command)."""
         for row in self._read(_UNDELIVERED):
-            yield row.seq, row.idx, approved_of(row.body)
+            with self._damage(f"command {row.idx} of turn {row.seq}: "):
+                approved = approved_of(row.body)
+            yield row.seq, row.idx, approved
 
     def delivered(self, seq: int, index: int) -> None:
         """Mark a command as sent; one that is marked already stays so."""
@@ -181,9 +182,17 @@ class SqlStore:
         """Rows of the outbox, by turn and index."""
         yield from self._read(_OUTBOX)
 
+    def account_rows(self) -> Iterator[Row[Any]]:
+        """Rows of the accounts, by path."""
+        yield from self._read(_ACCOUNTS)
+
     def accounts(self) -> dict[str, Account]:
         """The accounts as kept beside the journal, by path."""
-        return {row.path: account_of(row) for row in self._read(_ACCOUNTS)}
+        found = {}
+        for row in self.account_rows():
+            with self._damage(f"account {row.path}: "):
+                found[row.path] = account_of(row)
+        return found
 
     def close(self) -> None:
         """Release the database."""
@@ -266,6 +275,14 @@ class SqlStore:
         except (DBAPIError, OverflowError) as error:
             cause = sqlite.meaning(getattr(error, "orig", error))
             raise StoreError(f"{self.name} {cause} ({doing}: nothing was written)") from error
+
+    @contextmanager
+    def _damage(self, where: str = "") -> Iterator[None]:
+        """A row that does not say what it should as a StoreError that names it."""
+        try:
+            yield
+        except ValueError as error:
+            raise StoreError(f"{self.name} is damaged: {where}{error}") from error
 
     def _forget(self) -> None:
         """Let go of the connection, and of what was known through it."""
