@@ -17,6 +17,7 @@ from treasury.ledger.chart import SHORTFALL, policy_of
 from treasury.ledger.ledger import Account, Ledger
 
 _RESOLVING = (TransferKind.POST, TransferKind.VOID, TransferKind.EXPIRE)
+_OPENING = (TransferKind.DIRECT, TransferKind.HOLD)
 _REVERSIBLE = (TransferKind.DIRECT, TransferKind.POST)
 
 
@@ -125,6 +126,9 @@ class Auditor:
         least = 0 if transfer.kind is TransferKind.POST else 1
         if transfer.amount < least:
             self._blame("amount", transfer, f"{transfer.amount} is less than {least}")
+        if transfer.kind in _OPENING and transfer.refers is not None:
+            why = f"a {transfer.kind.value} that refers to {transfer.refers}"
+            self._blame("refers", transfer, why)
         debit, credit = self._side(transfer, transfer.debit), self._side(transfer, transfer.credit)
         if transfer.kind is TransferKind.HOLD:
             debit.debit_pending += transfer.amount

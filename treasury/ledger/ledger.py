@@ -50,7 +50,8 @@ class Account(msgspec.Struct, gc=False):
 
 class Ledger(msgspec.Struct):
     """The books. Changed by `apply` alone, which raises InvariantBroken and changes nothing when a
-    transfer breaks a rule.
+    transfer breaks a rule. Its dicts are in the order of the transfers that filled them: books
+    made by the same transfers have the same JSON.
 
     holds: the open ones by id. last_id: the newest transfer's id. undone: reversed transfer's id to
     its reversal's, so that nothing is reversed twice.

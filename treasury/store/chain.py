@@ -13,8 +13,8 @@ from treasury.domain.turn import Entry
 
 GENESIS: Final = bytes(32)
 
-# "deterministic" orders the keys of dicts: equal turns have equal bytes however they were built.
-_ENCODER: Final = msgspec.json.Encoder(order="deterministic")
+# Dicts keep the order of their keys: a replay that iterates over one does so as the run did.
+_ENCODER: Final = msgspec.json.Encoder()
 _DECODER: Final = msgspec.json.Decoder(Entry)
 
 
