@@ -8,7 +8,7 @@ from treasury.config import Config
 from treasury.domain.budget import Budget
 from treasury.domain.errors import BadValue, ConfigError, TraceError
 from treasury.domain.job import JobSpec
-from treasury.domain.market import Capabilities
+from treasury.domain.market import Capabilities, Offer
 from treasury.domain.settings import EngineSettings
 from treasury.domain.time import format_instant
 
@@ -78,6 +78,24 @@ def build_scenario(config: Config, trace: str = "", jobs: str = "") -> Scenario:
         seed=simulation.seed,
         title=simulation.title or f"{jobs or 'jobs'} on {trace}",
         notes=tuple(notes),
+    )
+
+
+def offers_of(scenario: Scenario) -> tuple[Offer, ...]:
+    """What the scenario's market sells, whatever it costs and whenever."""
+    from treasury_simulations.traces import open_trace
+
+    return tuple(
+        Offer(
+            id=pool.id,
+            provider=pool.provider,
+            region=pool.region,
+            zone=pool.zone,
+            shape=pool.shape(),
+            tenure=pool.tenure,
+            capabilities=scenario.markets[pool.provider].capabilities,
+        )
+        for pool in open_trace(scenario.trace).pools
     )
 
 

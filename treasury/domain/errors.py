@@ -6,6 +6,7 @@ TreasuryError
 │   ├── ConfigError            a setting: file, path, value, nearest valid name
 │   ├── TraceError             a trace or data file that is truncated, corrupt or out of order
 │   ├── NotFound               a job, offer, strategy or file that is not there
+│   ├── PluginError            a plug-in that cannot be loaded or made: names its distribution
 │   └── StoreError             a database that cannot be used: older, newer, locked, full
 ├── ProviderError              what a market answered
 │   ├── Declined               it did not happen: try elsewhere
@@ -55,6 +56,10 @@ class TraceError(UserError):
 
 class NotFound(UserError):
     """Something that was asked for by name and is not there."""
+
+
+class PluginError(UserError):
+    """A strategy, provider or runner that is registered and cannot be loaded or made."""
 
 
 class StoreError(UserError):

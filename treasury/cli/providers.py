@@ -1,0 +1,82 @@
+"""`treasury providers`: the markets that are configured or registered, and what they can do."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from treasury.cli.output import emit, output_option
+
+if TYPE_CHECKING:
+    from treasury.config import ProviderSettings
+
+COLUMNS = [
+    "provider",
+    "kind",
+    "from",
+    "bids",
+    "floating",
+    "notice",
+    "grant delay",
+    "boot",
+    "billing step",
+    "billing minimum",
+    "listing lag",
+    "gang max",
+    "depth",
+    "refusals",
+    "quota",
+]
+
+
+@click.command()
+@click.option(
+    "-c",
+    "--config",
+    "config_file",
+    type=click.Path(path_type=Path),
+    envvar="TREASURY_CONFIG",
+    help="A configuration file (default: the embedded one).",
+)
+@output_option
+def cli(config_file: Path | None, output: str) -> None:
+    """List providers: those of the configuration, then registered kinds it does not use.
+
+    refusals: requests of a thousand that are refused; quota: most machines, - for no limit.
+    """
+    from treasury.config import load_config
+    from treasury.registry import origin, plugins
+
+    config = load_config(config_file)
+    rows = [
+        [name, item.kind, Path(config.file).name, *_capabilities(item)]
+        for name, item in config.providers.items()
+    ]
+    used = {item.kind for item in config.providers.values()}
+    blank: list[object] = [None] * (len(COLUMNS) - 3)
+    rows += [
+        [None, kind, origin(entry), *blank]
+        for kind, entry in plugins("treasury.providers").items()
+        if kind not in used
+    ]
+    emit(COLUMNS, rows, output)
+
+
+def _capabilities(settings: "ProviderSettings") -> list[object]:
+    from treasury.domain.time import format_duration
+
+    able = settings.capabilities
+    return [
+        able.bids,
+        able.floating,
+        format_duration(able.notice_ns),
+        format_duration(able.grant_delay_ns),
+        format_duration(able.boot_ns),
+        format_duration(able.billing_step_ns),
+        format_duration(able.billing_minimum_ns),
+        format_duration(able.listing_lag_ns),
+        able.gang_max,
+        settings.depth,
+        settings.refusal_per_mille,
+        settings.quota or None,
+    ]
