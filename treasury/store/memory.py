@@ -20,7 +20,8 @@ class MemoryStore:
         self._seq = 0
         self._hash = GENESIS
         self._bodies: list[bytes] = []
-        self._outbox: dict[tuple[int, int], Approved] = {}
+        # None once it is delivered.
+        self._outbox: dict[tuple[int, int], Approved | None] = {}
 
     def append(self, entry: Entry) -> bytes:
         """Take one turn; the journal's hash after it. Raises InvariantBroken for a gap."""
@@ -51,11 +52,16 @@ class MemoryStore:
     def undelivered(self) -> Iterator[tuple[int, int, Approved]]:
         """Commands not yet marked delivered: (seq, index in the turn, command)."""
         for (seq, index), approved in list(self._outbox.items()):
-            yield seq, index, approved
+            if approved is not None:
+                yield seq, index, approved
 
     def delivered(self, seq: int, index: int) -> None:
         """Mark a command as sent; one that is marked already stays so."""
-        self._outbox.pop((seq, index), None)
+        if not self._keep:
+            return
+        if (seq, index) not in self._outbox:
+            raise InvariantBroken(f"turn {seq} has no command {index}")
+        self._outbox[seq, index] = None
 
     def close(self) -> None:
         """Forget everything."""

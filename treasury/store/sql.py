@@ -208,6 +208,8 @@ class SqlStore:
                 raise StoreError(migrate.too_old(self.name, found))
             with self._write("migrating it") as connection:
                 migrate.upgrade(connection, self.name)
+        # Read now: a turn that another process adds from here on is not ours to follow.
+        self._tip()
 
     def _tip(self) -> tuple[int, bytes]:
         """The journal's end as this store left it."""
