@@ -20,15 +20,20 @@ from treasury.store import SqlStore, migrate, sqlite
 from treasury.store.verify import verify
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A database of five turns, closed."""
-    path = tmp_path / "t.db"
+    path = tmp_path_factory.mktemp("made") / "t.db"
     store = SqlStore.open(path, durable=False)
-    for turn in turns(5):
-        store.append(turn)
+    fill(store, list(turns(5)))
     store.close()
     return path
+
+
+@pytest.fixture
+def path(made: Path, tmp_path: Path) -> Path:
+    """A copy of it to be used up."""
+    return Path(shutil.copy(made, tmp_path / "t.db"))
 
 
 @pytest.fixture

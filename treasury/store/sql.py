@@ -138,8 +138,10 @@ class SqlStore:
         if after > 0:
             found = self._read(_HASH, after=after)
             if not found:
+                if self.last()[0] > after:
+                    raise StoreError(f"{self.name} is damaged: turn {after} is missing")
                 return
-            prev = found[0][0]
+            prev = found[0].hash
         for row in self.turn_rows(after):
             seq += 1
             with self._damage():
