@@ -107,11 +107,14 @@ def run(arguments: Sequence[str] | None = None) -> NoReturn:
 def _run(arguments: Sequence[str] | None, state: dict[str, Any]) -> int:
     try:
         code = cli.main(arguments, prog_name="treasury", standalone_mode=False, obj=state)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return MENDABLE
     except click.ClickException as error:
-        if not isinstance(error, click.UsageError):
-            _complain(error.format_message())
-        else:
-            error.show()
+        context = getattr(error, "ctx", None)
+        if context is not None:
+            click.echo(f"{context.get_usage()}\n", err=True)
+        _complain(error.format_message())
         return MENDABLE
     except (click.Abort, KeyboardInterrupt):
         _complain("interrupted")

@@ -25,9 +25,9 @@ class Problem(msgspec.Struct, frozen=True):
 
 
 def decode(kind: Any, table: dict[str, Any], problems: list[Problem]) -> Any:
-    """`table` as a `kind` (a Struct), or None after at least one problem was noted."""
+    """`table` as a `kind` (a Struct), or None when there are problems, which are noted."""
     value = _read(kind, table, "", problems)
-    return None if value is _BAD else value
+    return None if problems else value
 
 
 def _read(kind: Any, value: Any, path: str, problems: list[Problem]) -> Any:

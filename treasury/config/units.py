@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, NamedTuple
 
 import msgspec
 
@@ -29,7 +29,7 @@ class Leaf(msgspec.Struct, frozen=True):
     read: Callable[[Any], Any]
 
 
-class When(msgspec.Struct, frozen=True):
+class When(NamedTuple):
     """An instant [ns], or an offset [ns] from something that is known later."""
 
     ns: int
@@ -45,11 +45,17 @@ def is_number(value: object) -> bool:
     return isinstance(value, int | float | Decimal) and not isinstance(value, bool)
 
 
+def _text(what: str, value: Any, example: str) -> str:
+    """Text, or an error that shows a bare number with a unit behind it."""
+    if isinstance(value, str):
+        return value
+    shown = example if not is_number(value) else f"{plain(value)}{example.lstrip('0123456789')}"
+    raise BadValue(what, plain(value), f'text with its unit, such as "{shown}"')
+
+
 def read_duration(value: Any) -> int:
     """Nanoseconds from text with a unit."""
-    if is_number(value):
-        raise BadValue("duration", plain(value), f'text with a unit, such as "{value}s"')
-    return parse_duration(value)
+    return parse_duration(_text("duration", value, "90s"))
 
 
 def read_span(value: Any) -> int:
@@ -62,9 +68,7 @@ def read_span(value: Any) -> int:
 
 def read_money(value: Any) -> int:
     """Micro-USD from text with its currency, not negative."""
-    if is_number(value):
-        raise BadValue("money", plain(value), f'text with its currency, such as "{value} USD"')
-    amount = parse_money(value)
+    amount = parse_money(_text("money", value, "250 USD"))
     if amount < 0:
         raise BadValue("money", value, f"no less than {format_money(0)}")
     return amount
@@ -72,9 +76,7 @@ def read_money(value: Any) -> int:
 
 def read_rate(value: Any) -> int:
     """Nano-USD per hour from text with its unit."""
-    if is_number(value):
-        raise BadValue("rate", plain(value), f'text with its unit, such as "{value} USD/h"')
-    return parse_rate(value)
+    return parse_rate(_text("rate", value, "2 USD/h"))
 
 
 def _thousandths(value: Any, what: str, right: str) -> int:
