@@ -132,7 +132,7 @@ def test_a_migration_that_fails_changes_nothing(
     with monkeypatch.context() as patch:
         patch.setattr(migrate, "MIGRATIONS", later)
         patch.setattr(migrate, "SCHEMA", 2)
-        with pytest.raises(StoreError, match="migrating it: nothing was written"):
+        with pytest.raises(StoreError, match="opening it: nothing was written"):
             SqlStore.open(path)
     store = SqlStore.open(path)
     assert store.last()[0] == 5
@@ -145,6 +145,7 @@ def test_a_migration_that_fails_changes_nothing(
 @pytest.mark.parametrize(
     ("name", "message"),
     [
+        ("n" * 300, "File name too long"),
         ("missing/t.db", "there is no folder"),
         (".", "is a folder"),
         ("postgresql://host/db", "names no database file"),

@@ -11,24 +11,30 @@ from treasury.domain.market import Offer
 class Level(msgspec.Struct, frozen=True, gc=False):
     """A budget and its account's state. Money in micro-USD, burn in nano-USD/h, instants in ns.
 
-    available: neither spent nor held. spent, held: of the present period. burn: the sum of
-    the bids of all machines held below this level.
+    limit: the period's amount with all that was added to it. available: neither spent nor held.
+    spent, held: of the present period. burn: the sum of the bids of all machines held below this
+    level. spent_today: since local midnight. lendable: what siblings could lend.
     """
 
     budget: Budget
     start: int
     end: int
+    limit: int
     available: int
     held: int
     spent: int
     burn: int
+    spent_today: int = 0
+    lendable: int = 0
+    frozen: bool = False
 
 
 class SpendRequest(msgspec.Struct, frozen=True, gc=False):
     """A wish to take machines. amount: what is to be held for all of them [micro-USD].
 
     rate: the offer's present rate, bid: the most we pay, both per machine [nano-USD/h].
-    job_spent: what the job has cost and holds so far [micro-USD].
+    job_spent: what the job has cost and holds so far [micro-USD]. estimate: what it is expected
+    to cost in all at the present rate [micro-USD]. approved: a person has said yes to it.
     """
 
     spec: JobSpec
@@ -39,6 +45,8 @@ class SpendRequest(msgspec.Struct, frozen=True, gc=False):
     amount: int
     job_spent: int
     now: int
+    estimate: int = 0
+    approved: bool = False
 
     @property
     def cost_centre(self) -> CostCentre:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from treasury.budget.levels import Level, SpendRequest
+from treasury.budget.periods import day_bounds
 from treasury.domain.money import format_money, format_rate
 from treasury.domain.plan import Refused, Why
 from treasury.domain.time import DAY, HOUR, NEVER, format_instant
@@ -22,12 +23,33 @@ def _refuse(
         why=why,
         message=f"{budget.cost_centre}: {text}{when}",
         cost_centre=budget.cost_centre,
-        limit=budget.amount,
+        limit=level.limit,
         held=level.held,
         spent=level.spent,
         asked=request.amount,
         fits_at=fits_at if fits_at is not None and fits_at < NEVER else None,
     )
+
+
+def frozen(level: Level, request: SpendRequest) -> Refused | None:
+    """A frozen budget takes no new machines; what runs is paid for."""
+    if level.frozen:
+        return _refuse(level, request, Why.FROZEN, "frozen: it takes no new machines")
+    return None
+
+
+def approval(level: Level, request: SpendRequest) -> Refused | None:
+    """A dear job waits until a person has said yes."""
+    above = level.budget.approve_above
+    if above and not request.approved and request.estimate > above:
+        return _refuse(
+            level,
+            request,
+            Why.APPROVAL,
+            f"expected to cost {format_money(request.estimate)}, more than "
+            f"{format_money(above)}: waits for approval",
+        )
+    return None
 
 
 def allowed_markets(level: Level, request: SpendRequest) -> Refused | None:
@@ -109,26 +131,42 @@ def burn_cap(level: Level, request: SpendRequest) -> Refused | None:
     return None
 
 
+def day_cap(level: Level, request: SpendRequest) -> Refused | None:
+    """No day may cost more than the cap."""
+    cap = level.budget.day_cap
+    wanted = level.spent_today + level.held + request.amount
+    if cap and wanted > cap:
+        return _refuse(
+            level,
+            request,
+            Why.PACING,
+            f"today's spending and holds would be {format_money(wanted)}, above the cap of "
+            f"{format_money(cap)} a day",
+            day_bounds(level.budget, request.now)[1],
+        )
+    return None
+
+
 def pacing(level: Level, request: SpendRequest) -> Refused | None:
     """Spending may run ahead of the calendar only by the allowed front-loading."""
     budget = level.budget
-    if not budget.front_load or level.end >= NEVER:
+    if not budget.front_load or level.end >= NEVER or level.limit <= 0:
         return None
     length = level.end - level.start
     elapsed = request.now - level.start
-    allowed = budget.amount * (elapsed * 1_000 + budget.front_load * length) // (length * 1_000)
+    allowed = level.limit * (elapsed * 1_000 + budget.front_load * length) // (length * 1_000)
     wanted = level.spent + level.held + request.amount
-    if wanted <= min(allowed, budget.amount):
+    if wanted <= min(allowed, level.limit):
         return None
     # The instant at which the line reaches what is wanted; never within this period if above it.
-    share = -(-wanted * length // budget.amount) - budget.front_load * length // 1_000
-    fits_at = level.start + share if wanted <= budget.amount else level.end
+    share = -(-wanted * length // level.limit) - budget.front_load * length // 1_000
+    fits_at = level.start + share if wanted <= level.limit else level.end
     return _refuse(
         level,
         request,
         Why.PACING,
         f"spent and held would be {format_money(wanted)}, ahead of the "
-        f"{format_money(min(allowed, budget.amount))} this part of the period allows",
+        f"{format_money(min(allowed, level.limit))} this part of the period allows",
         fits_at,
     )
 
@@ -152,13 +190,13 @@ def reserve(level: Level, request: SpendRequest) -> Refused | None:
 
 def hard_limit(level: Level, request: SpendRequest) -> Refused | None:
     """What is neither spent nor held must cover what is asked."""
-    if request.amount > level.available:
+    if request.amount > level.available + level.lendable:
         return _refuse(
             level,
             request,
             Why.BUDGET,
             f"{format_money(request.amount)} asked, {format_money(level.available)} available "
-            f"(limit {format_money(level.budget.amount)}, spent {format_money(level.spent)}, "
+            f"(limit {format_money(level.limit)}, spent {format_money(level.spent)}, "
             f"held {format_money(level.held)})",
             level.end,
         )
@@ -167,11 +205,14 @@ def hard_limit(level: Level, request: SpendRequest) -> Refused | None:
 
 # The order in which refusals are reported: what can never fit first, money last.
 START_POLICIES: tuple[Policy, ...] = (
+    frozen,
     allowed_markets,
     price_ceiling,
     time_window,
+    approval,
     job_cap,
     burn_cap,
+    day_cap,
     pacing,
     reserve,
     hard_limit,

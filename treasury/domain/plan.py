@@ -84,7 +84,7 @@ class OfferView(msgspec.Struct, frozen=True, gc=False):
 class BudgetView(msgspec.Struct, frozen=True, gc=False):
     """A budget as a strategy sees it, in micro-USD; `available` is the least of all levels above.
 
-    ceiling: most per GPU-hour [nano-USD], 0 for none.
+    ceiling: most per GPU-hour [nano-USD], 0 for none. parent: the cost centre above, if any.
     """
 
     cost_centre: CostCentre
@@ -93,6 +93,7 @@ class BudgetView(msgspec.Struct, frozen=True, gc=False):
     held: int
     spent: int
     ceiling: int = 0
+    parent: CostCentre | None = None
 
 
 class Snapshot(msgspec.Struct, frozen=True):
@@ -165,6 +166,8 @@ class Why(Enum):
     STALE = "stale"
     NOT_PAYING = "not_paying"
     SOLVER = "solver"
+    FROZEN = "frozen"
+    APPROVAL = "approval"
 
 
 class LeftOut(msgspec.Struct, frozen=True):

@@ -102,19 +102,35 @@ class JobRecord(msgspec.Struct):
     switch: tuple[OfferId, int] | None = None
     waits: Why | None = None
     refusal: tuple[Why, CostCentre | None] | None = None
+    tolerated: tuple[Why, ...] = ()
+    approved: bool = False
 
 
 class BudgetRecord(msgspec.Struct):
-    """A budget in its present period. base: credits its account had posted when the period began.
-    chain: its cost centre and all above, innermost first."""
+    """A budget in its present period. base: credits its account had posted when the period began,
+    less what was moved out since. chain: its cost centre and all above, innermost first.
+    children: those directly below. steps: what each step of a rolling window spent, oldest first.
+    debts: lender to what is still owed to it [micro-USD]."""
 
     budget: Budget
     chain: tuple[CostCentre, ...]
-    parent: bool
+    children: tuple[CostCentre, ...]
     start: int = 0
     end: int = 0
     base: int = 0
     burn: int = 0
+    day_end: int = 0
+    day_base: int = 0
+    granted: int = 0
+    frozen: bool = False
+    noticed: bool = False
+    steps: tuple[int, ...] = ()
+    debts: dict[CostCentre, int] = {}
+
+    @property
+    def parent(self) -> bool:
+        """Whether other centres are below it, whose spending its limit counts."""
+        return bool(self.children)
 
     @property
     def account(self) -> str:
@@ -142,6 +158,7 @@ class Book:
         self.settings = EngineSettings()
         self.ledger = Ledger()
         self.budgets: dict[CostCentre, BudgetRecord] = {}
+        self.lending = False
         self.offers: dict[OfferId, OfferRecord] = {}
         self.jobs: dict[JobId, JobRecord] = {}
         self.ended: dict[JobId, str] = {}
@@ -170,7 +187,7 @@ class Book:
             "settings": self.settings,
             "accounts": ledger.accounts,
             "holds": sorted(ledger.holds.items()),
-            "last_transfer": ledger.last_id,
+            "last_transfer": (ledger.last_id, sorted(ledger.undone.items())),
             "budgets": self.budgets,
             "offers": self.offers,
             "jobs": self.jobs,
@@ -223,20 +240,50 @@ class Book:
         """One budget as it stands now."""
         record = self.budgets[cost_centre]
         account = self.ledger.account(record.account)
+        budget = record.budget
         return Level(
-            budget=record.budget,
+            budget=budget,
             start=record.start,
             end=record.end,
+            limit=budget.amount + record.granted,
             available=account.available,
             held=account.credit_pending,
-            spent=account.credit_posted - record.base,
+            spent=sum(record.steps) + account.credit_posted - record.base,
             burn=record.burn,
+            spent_today=account.credit_posted - record.day_base if budget.day_cap else 0,
+            lendable=self.lendable(cost_centre) if self.lending else 0,
+            frozen=record.frozen,
         )
 
-    def fits(self, cost_centre: CostCentre, amount: int) -> bool:
-        """Whether every account that would pay can still be drawn by an amount [micro-USD]."""
-        ledger = self.ledger
-        return all(ledger.available(credit) >= amount for credit, _ in self.routes(cost_centre))
+    def lendable(self, cost_centre: CostCentre) -> int:
+        """What a cost centre may still borrow from its siblings [micro-USD]: at most its `borrow`
+        less its debts, and no more than they have beyond their reserves."""
+        record = self.budgets[cost_centre]
+        if record.children:
+            return 0
+        siblings = self.siblings(cost_centre)
+        room = record.budget.borrow - sum(record.debts.values())
+        spare = sum(self.spare(sibling) for sibling in siblings)
+        return max(0, min(room, spare)) + sum(self.owed(cost_centre, s) for s in siblings)
+
+    def owed(self, lender: CostCentre, borrower: CostCentre) -> int:
+        """What a lender could have back from a borrower now [micro-USD]."""
+        debt = self.budgets[borrower].debts.get(lender, 0)
+        return min(debt, self.ledger.available(wallet(borrower))) if debt else 0
+
+    def siblings(self, cost_centre: CostCentre) -> list[CostCentre]:
+        """The other centres under the same parent, in configuration order."""
+        parent = self.budgets[cost_centre].budget.parent
+        if parent is None:
+            return []
+        return [centre for centre in self.budgets[parent].children if centre != cost_centre]
+
+    def spare(self, cost_centre: CostCentre) -> int:
+        """What a cost centre could lend [micro-USD]: nothing while it is frozen or in debt."""
+        record = self.budgets[cost_centre]
+        if record.frozen or record.debts or record.children:
+            return 0
+        return max(0, self.ledger.available(wallet(cost_centre)) - record.budget.reserve)
 
     def held_for(self, job: JobRecord) -> int:
         """What is held for a job's machines at its own cost centre [micro-USD]."""

@@ -11,20 +11,18 @@ from collections.abc import Callable
 from heapq import heappop
 from typing import Any
 
-from treasury.budget.periods import period_bounds
 from treasury.domain import events as e
 from treasury.domain.errors import InvariantBroken
 from treasury.domain.job import JobState
 from treasury.domain.lease import LeaseState
 from treasury.domain.time import NEVER
 from treasury.domain.turn import Turn
-from treasury.engine import jobs, lifecycle, market, reconcile
-from treasury.engine.book import Book, BudgetRecord
+from treasury.engine import funding, jobs, lifecycle, market, reconcile
+from treasury.engine.book import Book
 from treasury.engine.draft import Draft
 from treasury.engine.metering import meter
 from treasury.engine.planning import request_plan, stop_job, take_plan
 from treasury.engine.reduce import begin
-from treasury.ledger.chart import FUNDING, LIMIT_FUNDING, wallet
 
 
 def step(book: Book, batch: tuple[e.Input, ...], now: int) -> Turn:
@@ -40,36 +38,6 @@ def step(book: Book, batch: tuple[e.Input, ...], now: int) -> Turn:
     return Turn(draft.entry(), _wake_at(book))
 
 
-def _configure(draft: Draft, event: e.Configure) -> None:
-    draft.emit(e.Configured(event.settings, event.budgets))
-    for record in draft.book.budgets.values():
-        if record.end == 0:
-            _open_period(draft, record)
-
-
-def _open_period(draft: Draft, record: BudgetRecord) -> None:
-    """Begin a budget's period: sweep what is left, fund its amount less what is still held."""
-    ledger, now = draft.book.ledger, draft.now
-    centre = record.budget.cost_centre
-    pairs = [(wallet(centre), FUNDING)]
-    if record.parent:
-        pairs.append((record.account, LIMIT_FUNDING))
-    for account, funding in pairs:
-        left = ledger.available(account)
-        if left > 0:
-            draft.transfers.append(
-                ledger.direct(funding, account, left, event_at=now, reason="sweep")
-            )
-        grant = record.budget.amount - ledger.account(account).credit_pending
-        if grant > 0:
-            draft.transfers.append(
-                ledger.direct(account, funding, grant, event_at=now, reason="fund")
-            )
-    start, end = period_bounds(record.budget.period, now)
-    base = ledger.account(record.account).credit_posted
-    draft.emit(e.PeriodOpened(centre, start, end, base))
-
-
 def _fire_timers(draft: Draft) -> None:
     book, timers = draft.book, draft.book.timers
     while timers and timers[0][0] <= draft.now:
@@ -77,8 +45,11 @@ def _fire_timers(draft: Draft) -> None:
         if kind == "meter":
             _meter(draft, key, at)
         elif kind == "period":
-            if book.budgets[key].end <= draft.now:
-                _open_period(draft, book.budgets[key])
+            if key in book.budgets and book.budgets[key].end == at:
+                funding.open_period(draft, book.budgets[key])
+        elif kind == "day":
+            if key in book.budgets and book.budgets[key].day_end == at:
+                funding.open_day(draft, book.budgets[key])
         else:
             job = book.jobs.get(key)
             if job is not None and not job.missed:
@@ -117,7 +88,10 @@ def _wake(draft: Draft, event: e.Wake) -> None:
 
 
 _HANDLERS: dict[type, Callable[[Draft, Any], None]] = {
-    e.Configure: _configure,
+    e.Configure: funding.configure,
+    e.ChangeBudget: funding.change,
+    e.FreezeBudget: funding.freeze,
+    e.ApproveJob: jobs.approve,
     e.ListOffers: market.list_offers,
     e.SeeQuotes: market.see_quotes,
     e.SubmitJob: jobs.submit,

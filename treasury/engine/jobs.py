@@ -3,7 +3,9 @@
 from difflib import get_close_matches
 
 from treasury.domain.events import (
+    ApproveJob,
     CancelJob,
+    JobApproved,
     JobEnded,
     JobQueued,
     JobRejected,
@@ -42,6 +44,13 @@ def submit(draft: Draft, event: SubmitJob) -> None:
         draft.emit(JobRejected(event.spec.id, why))
     else:
         draft.emit(JobQueued(event.spec))
+
+
+def approve(draft: Draft, event: ApproveJob) -> None:
+    """Remember that a person said yes to a dear job."""
+    job = draft.book.jobs.get(event.job)
+    if job is not None and not job.approved:
+        draft.emit(JobApproved(event.job, event.by))
 
 
 def cancel(draft: Draft, event: CancelJob) -> None:

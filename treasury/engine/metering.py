@@ -15,6 +15,7 @@ from treasury.domain.market import Offer
 from treasury.domain.money import RATE_NS_PER_MICRO, charge
 from treasury.engine.book import Book, LeaseRecord
 from treasury.engine.draft import Draft
+from treasury.engine.funding import cover, notice_soft_caps
 from treasury.ledger.chart import SHORTFALL, expense
 
 
@@ -128,11 +129,11 @@ def meter(draft: Draft, lease: LeaseRecord) -> bool:
         )
         if renew(request, book.levels(placement.cost_centre)) is not None:
             return False
-        if not book.fits(placement.cost_centre, amount - freed):
+        if not cover(draft, placement.cost_centre, amount - freed):
             return False
     _post(draft, lease, total - lease.charge)
     holds = open_holds(draft, lease.id, placement.cost_centre, offer, amount)
-    draft.emit(
-        LeaseMetered(lease.id, max(now, lease.rated_until), accrued, total, lease.rate, holds)
-    )
+    until = max(now, lease.rated_until)
+    draft.emit(LeaseMetered(lease.id, until, accrued, total, lease.rate, holds))
+    notice_soft_caps(draft, placement.cost_centre)
     return True

@@ -15,12 +15,14 @@ from treasury.domain.events import (
     PlacementOpened,
     PlanRequested,
     PlanTaken,
+    RefusalTolerated,
     SwitchPlanned,
     WorkStopping,
 )
 from treasury.domain.ids import JobId, LeaseId, OfferId, PlacementId, request_token
-from treasury.domain.job import JobState
+from treasury.domain.job import REFERENCE_THROUGHPUT, JobState
 from treasury.domain.lease import LeaseState
+from treasury.domain.money import charge
 from treasury.domain.plan import (
     Action,
     BudgetView,
@@ -36,6 +38,7 @@ from treasury.domain.plan import (
 )
 from treasury.engine.book import Book, JobRecord, PlacementRecord
 from treasury.engine.draft import Draft
+from treasury.engine.funding import cover, notice_soft_caps
 from treasury.engine.metering import hold_amount, open_holds
 
 
@@ -48,8 +51,8 @@ def snapshot(book: Book, now: int) -> Snapshot:
         ceilings = [level.budget.ceiling for level in levels if level.budget.ceiling]
         budgets[centre] = BudgetView(
             cost_centre=centre,
-            limit=own.budget.amount,
-            available=min(level.available for level in levels),
+            limit=own.limit,
+            available=min(level.available + level.lendable for level in levels),
             held=own.held,
             spent=own.spent,
             ceiling=min(ceilings, default=0),
@@ -183,21 +186,32 @@ def place(
         return _stale(spec.id, f"the last quote of {offer_id} is too old")
     machines = spec.requirement.nodes
     levels = book.levels(spec.cost_centre)
+    left = (spec.work - job.work_done) * REFERENCE_THROUGHPUT // spec.requirement.speed(offer)
     job_spent = job.cost + book.held_for(job)
     wish = SpendRequest(spec, offer, machines, record.rate, bid, 0, job_spent, draft.now)
     capped = clamp_bid(wish, levels)
     each = hold_amount(book, offer, capped)
     request = SpendRequest(
-        spec, offer, machines, record.rate, capped, each * machines, job_spent, draft.now
+        spec,
+        offer,
+        machines,
+        record.rate,
+        capped,
+        each * machines,
+        job_spent,
+        draft.now,
+        job.cost + charge(record.rate, left) * machines,
+        job.approved,
     )
     placement = PlacementId(book.last_placement + 1)
     leases = tuple(LeaseId(book.last_lease + 1 + i) for i in range(machines))
     token = request_token(book.settings.installation, placement, 1)
     command = Acquire(offer.provider, offer_id, placement, leases, capped, token)
-    verdict = admit(request, levels, command)
+    verdict, tolerated = admit(request, levels, command)
+    _tolerate(draft, job, tolerated)
     if isinstance(verdict, Refused):
         return verdict
-    if not book.fits(spec.cost_centre, request.amount):
+    if not cover(draft, spec.cost_centre, request.amount):
         return Refused(
             job=spec.id,
             why=Why.BUDGET,
@@ -212,7 +226,19 @@ def place(
         )
     )
     draft.commands.append(verdict)
+    notice_soft_caps(draft, spec.cost_centre)
     return None
+
+
+def _tolerate(draft: Draft, job: JobRecord, refusals: tuple[Refused, ...]) -> None:
+    """Keep what enforcement would have refused, once a reason and job."""
+    for refusal in refusals:
+        if refusal.why not in job.tolerated:
+            draft.emit(
+                RefusalTolerated(
+                    job.spec.id, refusal.why, refusal.message, refusal.cost_centre, refusal.asked
+                )
+            )
 
 
 def _rebid(draft: Draft, job: JobRecord, action: Rebid) -> Refused | None:
@@ -240,11 +266,11 @@ def _rebid(draft: Draft, job: JobRecord, action: Rebid) -> Refused | None:
         request = SpendRequest(
             job.spec, record.offer, 1, record.rate, bid, more * len(leases), job.cost, draft.now
         )
-        verdict = admit(request, levels, ChangeBid(lease.provider, lease.id, bid))
+        verdict, _ = admit(request, levels, ChangeBid(lease.provider, lease.id, bid))
         if isinstance(verdict, Refused):
             return verdict
         verdicts.append(verdict)
-    if not book.fits(job.spec.cost_centre, more * len(leases)):
+    if not cover(draft, job.spec.cost_centre, more * len(leases)):
         return Refused(job=action.job, why=Why.BUDGET, message="the wallet does not cover the bid")
     _reholds(draft, placement, bid)
     draft.emit(BidChanged(placement.id, bid))

@@ -6,6 +6,7 @@ limit:<cost centre>                       memorandum: what may be spent at this 
 used:<cost centre>                        memorandum: what was spent at this level and below
 equity:funding                            where the wallets' money comes from
 equity:limit                              where the limits come from
+equity:overdraft                          let through by budgets that only observe or recommend
 equity:shortfall                          owed beyond every hold; stays 0 in a healthy run
 
 The memorandum pair enforces the limits of a cost centre's ancestors. A hold on a child's wallet is
@@ -20,6 +21,7 @@ from treasury.domain.transfer import AccountPolicy
 
 FUNDING: Final = "equity:funding"
 LIMIT_FUNDING: Final = "equity:limit"
+OVERDRAFT: Final = "equity:overdraft"
 SHORTFALL: Final = "equity:shortfall"
 
 _WALLET: Final = "assets:budget:"

@@ -1,0 +1,200 @@
+"""Inputs: what somebody claims has happened. `engine.step` checks them and emits facts.
+
+Instants and durations are ns, money micro-USD, rates nano-USD/h.
+"""
+
+import msgspec
+
+from treasury.domain.budget import Budget
+from treasury.domain.ids import (
+    CostCentre,
+    JobId,
+    LeaseId,
+    PlacementId,
+    ProviderName,
+    Token,
+)
+from treasury.domain.job import JobSpec
+from treasury.domain.market import Offer, Quote
+from treasury.domain.plan import Plan
+from treasury.domain.settings import EngineSettings
+
+
+class Configure(msgspec.Struct, frozen=True, tag="configure"):
+    """Settings and budgets as read from the configuration."""
+
+    settings: EngineSettings
+    budgets: tuple[Budget, ...]
+
+
+class ListOffers(msgspec.Struct, frozen=True, tag="list_offers"):
+    """A provider's catalogue: everything it sells, even what is out of stock."""
+
+    provider: ProviderName
+    offers: tuple[Offer, ...]
+
+
+class SeeQuotes(msgspec.Struct, frozen=True, tag="see_quotes"):
+    """Quotes of one batch, at most one an offer."""
+
+    quotes: tuple[Quote, ...]
+
+
+class SubmitJob(msgspec.Struct, frozen=True, tag="submit_job"):
+    """Somebody wants a job run."""
+
+    spec: JobSpec
+
+
+class CancelJob(msgspec.Struct, frozen=True, tag="cancel_job"):
+    """Somebody does not want it any more."""
+
+    job: JobId
+
+
+class AcquireGranted(msgspec.Struct, frozen=True, tag="acquire_granted"):
+    """The provider granted all machines of a request. machines: its names for them, in lease
+    order."""
+
+    token: Token
+    placement: PlacementId
+    machines: tuple[str, ...]
+    at: int
+    rate: int
+
+
+class AcquireDeclined(msgspec.Struct, frozen=True, tag="acquire_declined"):
+    """It did not happen. error: the class name in `errors`; until: asking before is useless."""
+
+    placement: PlacementId
+    error: str
+    at: int
+    until: int | None = None
+
+
+class AcquireUnknown(msgspec.Struct, frozen=True, tag="acquire_unknown"):
+    """It may have happened: the holds stay until reconciliation knows."""
+
+    placement: PlacementId
+    at: int
+
+
+class MachineReady(msgspec.Struct, frozen=True, tag="machine_ready"):
+    """A granted machine has booted."""
+
+    lease: LeaseId
+    at: int
+
+
+class MachineNoticed(msgspec.Struct, frozen=True, tag="machine_noticed"):
+    """The market warns that it takes the machine at `ends_at`."""
+
+    lease: LeaseId
+    at: int
+    ends_at: int
+
+
+class MachineLost(msgspec.Struct, frozen=True, tag="machine_lost"):
+    """The provider granted all machines of a request; their names are in lease order."""
+
+    lease: LeaseId
+    at: int
+    cause: str
+    work_done: int | None = None
+
+
+class MachineReleased(msgspec.Struct, frozen=True, tag="machine_released"):
+    """A machine was given back; billing ended at `at`."""
+
+    lease: LeaseId
+    at: int
+
+
+class WorkBegan(msgspec.Struct, frozen=True, tag="work_began"):
+    """First useful step of a placement (the first heartbeat after its start overhead)."""
+
+    job: JobId
+    placement: PlacementId
+    at: int
+
+
+class WorkSaved(msgspec.Struct, frozen=True, tag="work_saved"):
+    """A checkpoint was written without stopping. work_done in reference ns."""
+
+    job: JobId
+    placement: PlacementId
+    at: int
+    work_done: int
+
+
+class WorkStopped(msgspec.Struct, frozen=True, tag="work_stopped"):
+    """The job stopped at a checkpoint, as we asked. work_done in reference ns."""
+
+    job: JobId
+    placement: PlacementId
+    at: int
+    work_done: int
+
+
+class WorkEnded(msgspec.Struct, frozen=True, tag="work_ended"):
+    """The job came to its own end: finished, or failed with `error`."""
+
+    job: JobId
+    placement: PlacementId
+    at: int
+    error: str = ""
+
+
+class LeaseSeen(msgspec.Struct, frozen=True):
+    """A provider's word about a machine that carries our tag."""
+
+    lease: LeaseId
+    placement: PlacementId
+    machine: str
+    granted_at: int
+    rate: int
+    token: Token
+
+
+class SeeLeases(msgspec.Struct, frozen=True, tag="see_leases"):
+    """A provider's complete listing of what carries our tag, as of `at`."""
+
+    provider: ProviderName
+    leases: tuple[LeaseSeen, ...]
+    at: int
+
+
+class ChangeBudget(msgspec.Struct, frozen=True, tag="change_budget"):
+    """Somebody gives a cost centre `amount` [micro-USD] more for this period: out of nothing, or,
+    with `source`, out of what another centre has left. A negative amount without source takes
+    back."""
+
+    cost_centre: CostCentre
+    amount: int
+    by: str
+    source: CostCentre | None = None
+
+
+class FreezeBudget(msgspec.Struct, frozen=True, tag="freeze_budget"):
+    """Somebody stops a cost centre from taking machines, or lets it again."""
+
+    cost_centre: CostCentre
+    frozen: bool
+    by: str
+
+
+class ApproveJob(msgspec.Struct, frozen=True, tag="approve_job"):
+    """Somebody says yes to a job that is expected to cost much."""
+
+    job: JobId
+    by: str
+
+
+class Propose(msgspec.Struct, frozen=True, tag="propose"):
+    """A strategy's plan came back."""
+
+    plan: Plan
+
+
+class Wake(msgspec.Struct, frozen=True, tag="wake"):
+    """Nothing happened, but the instant a turn asked for has come."""
