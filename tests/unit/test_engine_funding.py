@@ -22,6 +22,7 @@ TREE = (
 
 
 def held(table: Table, centre: str) -> int:
+    """What a centre's wallet holds for machines."""
     return table.book.ledger.account(wallet(centre)).credit_pending
 
 
