@@ -39,7 +39,7 @@ def path(made: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def store(path: Path) -> Iterator[SqlStore]:
     """The same database, opened."""
-    store = SqlStore.open(path)
+    store = SqlStore.open(path, durable=False)
     yield store
     store.close()
 
@@ -74,7 +74,7 @@ def test_a_database_of_something_else(tmp_path: Path) -> None:
     path = tmp_path / "other.db"
     change(path, "CREATE TABLE songs (name TEXT)")
     with pytest.raises(StoreError, match="a database of something else"):
-        SqlStore.open(path)
+        SqlStore.open(path, durable=False)
     connection = sqlite3.connect(path)
     assert connection.execute("SELECT name FROM sqlite_master").fetchall() == [("songs",)]
     connection.close()
@@ -106,7 +106,7 @@ def test_an_older_schema_is_migrated_when_opened(
     monkeypatch.setattr(migrate, "SCHEMA", 2)
     with pytest.raises(StoreError, match=r"an older treasury \(schema 1, this one knows 2\)"):
         SqlStore.open(path, read_only=True)
-    store = SqlStore.open(path)
+    store = SqlStore.open(path, durable=False)
     assert [turn.seq for turn in store.entries()] == [1, 2, 3, 4, 5]
     store.close()
     connection = sqlite3.connect(path)
@@ -133,8 +133,8 @@ def test_a_migration_that_fails_changes_nothing(
         patch.setattr(migrate, "MIGRATIONS", later)
         patch.setattr(migrate, "SCHEMA", 2)
         with pytest.raises(StoreError, match="opening it: nothing was written"):
-            SqlStore.open(path)
-    store = SqlStore.open(path)
+            SqlStore.open(path, durable=False)
+    store = SqlStore.open(path, durable=False)
     assert store.last()[0] == 5
     store.close()
     connection = sqlite3.connect(path)
@@ -172,7 +172,7 @@ def test_reading_makes_no_database(tmp_path: Path) -> None:
 def test_strange_names_are_names(tmp_path: Path) -> None:
     """Characters that mean something in a URL do not in a path."""
     path = tmp_path / "50% off?#1.db"
-    store = SqlStore.open(path)
+    store = SqlStore.open(path, durable=False)
     store.append(entry(1))
     store.close()
     assert [item.name for item in tmp_path.iterdir()] == ["50% off?#1.db"]
@@ -195,7 +195,7 @@ def test_a_locked_database(store: SqlStore, path: Path, monkeypatch: pytest.Monk
 
 def test_a_second_writer_is_noticed(store: SqlStore, path: Path) -> None:
     """Two agents on one database: the slower one is told, and one journal remains."""
-    other = SqlStore.open(path)
+    other = SqlStore.open(path, durable=False)
     sixth, seventh = list(turns(7))[5:]
     other.append(sixth)
     with pytest.raises(StoreError, match="already holds turn 6: another process writes to it"):
@@ -221,7 +221,7 @@ def test_a_read_only_file(path: Path) -> None:
         pytest.skip("the superuser may write every file")
     path.chmod(0o444)
     with pytest.raises(StoreError, match="read-only"):
-        SqlStore.open(path)
+        SqlStore.open(path, durable=False)
 
 
 def test_a_full_disk_loses_nothing(store: SqlStore) -> None:

@@ -32,7 +32,7 @@ def shape(path: Path) -> dict[str, tuple[object, ...]]:
 
 def test_migrations_and_tables_agree(tmp_path: Path) -> None:
     """A database built by the migrations has the columns, keys and checks of `tables.py`."""
-    SqlStore.open(tmp_path / "migrated.db").close()
+    SqlStore.open(tmp_path / "migrated.db", durable=False).close()
     engine = sqlite.connect(tmp_path / "direct.db", durable=False, read_only=False)
     with engine.begin() as connection:
         METADATA.create_all(connection)
@@ -55,7 +55,7 @@ def test_migrations_and_tables_agree(tmp_path: Path) -> None:
 
 def test_alembic_sees_nothing_to_do(tmp_path: Path) -> None:
     """Alembic's own comparison finds no difference, and the newest revision is the schema's."""
-    SqlStore.open(tmp_path / "t.db").close()
+    SqlStore.open(tmp_path / "t.db", durable=False).close()
     engine = create_engine(f"sqlite:///{tmp_path / 't.db'}")
     with engine.connect() as connection:
         context = MigrationContext.configure(connection)
@@ -81,8 +81,8 @@ def test_installations_are_told_apart(tmp_path: Path) -> None:
     """Each new database has its own name and birthday, and one of them only."""
     rows = []
     for name in ("a.db", "b.db"):
-        SqlStore.open(tmp_path / name).close()
-        SqlStore.open(tmp_path / name).close()
+        SqlStore.open(tmp_path / name, durable=False).close()
+        SqlStore.open(tmp_path / name, durable=False).close()
         connection = sqlite3.connect(tmp_path / name)
         rows += connection.execute("SELECT id, schema_version, created_at FROM install").fetchall()
         connection.close()

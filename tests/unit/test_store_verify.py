@@ -166,7 +166,7 @@ def test_reading_on_from_a_turn_that_is_gone(path: Path) -> None:
 
 def test_delivery_is_no_damage(path: Path) -> None:
     """Marking a command as sent is the outbox's own news."""
-    store = SqlStore.open(path)
+    store = SqlStore.open(path, durable=False)
     store.delivered(4, 0)
     assert verify(store).findings == ()
     store.close()
@@ -175,7 +175,7 @@ def test_delivery_is_no_damage(path: Path) -> None:
 def test_a_damaged_outbox_is_named_when_it_is_read(path: Path) -> None:
     """A command that cannot be read is an error with its turn, and not a crash or a silence."""
     tamper(path, "UPDATE outbox SET body = '{}' WHERE seq = 5")
-    store = SqlStore.open(path)
+    store = SqlStore.open(path, durable=False)
     with pytest.raises(StoreError, match="command 0 of turn 5"):
         list(store.undelivered())
     store.close()

@@ -46,18 +46,9 @@ def too_old(name: str, found: int) -> str:
 def upgrade(connection: Connection, name: str) -> None:
     """Bring a database to SCHEMA within the connection's transaction. Raises StoreError."""
     found = version(connection, name)
-    if found == SCHEMA:
-        return
-    # Alembic is loaded when there is something to do: most openings find the schema current.
-    from alembic import command
-    from alembic.config import Config
-
-    config = Config(attributes={"connection": connection})
-    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
-    command.upgrade(config, f"v{SCHEMA:04d}")
-    if found:
-        connection.execute(update(INSTALL).values(schema_version=SCHEMA))
-    else:
+    if found != SCHEMA:
+        _run_alembic(connection)
+    if not found:
         row = {
             # A database is made once, by a person, at the machine's time; no replay reads this.
             "id": uuid.uuid4().hex,  # noqa: TID251 - as above
@@ -65,3 +56,16 @@ def upgrade(connection: Connection, name: str) -> None:
             "schema_version": SCHEMA,
         }
         connection.execute(insert(INSTALL), row)
+    # Said also when it changes no row: a file that cannot be written shows itself here.
+    older = INSTALL.c.schema_version < SCHEMA
+    connection.execute(update(INSTALL).where(older).values(schema_version=SCHEMA))
+
+
+def _run_alembic(connection: Connection) -> None:
+    # Loaded when there is something to do: most openings find the schema current.
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config(attributes={"connection": connection})
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    command.upgrade(config, f"v{SCHEMA:04d}")

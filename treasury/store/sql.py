@@ -203,12 +203,13 @@ class SqlStore:
 
     def _prepare(self, read_only: bool) -> None:
         """Build or migrate the tables, or refuse the database."""
-        with self._guard("opening it"), self._engine.connect() as connection:
-            found = migrate.version(connection, self.name)
-        if found != migrate.SCHEMA:
-            if read_only:
+        if read_only:
+            with self._guard("opening it"), self._engine.connect() as connection:
+                found = migrate.version(connection, self.name)
+            if found != migrate.SCHEMA:
                 raise StoreError(migrate.too_old(self.name, found))
-            with self._write("migrating it") as connection:
+        else:
+            with self._write("opening it") as connection:
                 migrate.upgrade(connection, self.name)
         # Read now: a turn that another process adds from here on is not ours to follow.
         self._tip()

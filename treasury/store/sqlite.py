@@ -76,13 +76,16 @@ def connect(path: Path, *, durable: bool, read_only: bool) -> Engine:
 
 def check_file(path: Path, *, must_exist: bool) -> None:
     """Raises StoreError for a path that cannot hold a database or has none."""
-    if path.is_dir():
+    try:
+        is_folder, exists, has_folder = path.is_dir(), path.exists(), path.parent.is_dir()
+    except OSError as error:
+        raise StoreError(f"{path} cannot be opened: {error.strerror}") from error
+    if is_folder:
         raise StoreError(f"{path} is a folder: expected a database file")
-    if not path.exists():
-        if must_exist:
-            raise StoreError(f"{path} does not exist: expected a database written by treasury")
-        if not path.parent.is_dir():
-            raise StoreError(f"{path} cannot be made: there is no folder {path.parent}")
+    if must_exist and not exists:
+        raise StoreError(f"{path} does not exist: expected a database written by treasury")
+    if not has_folder:
+        raise StoreError(f"{path} cannot be made: there is no folder {path.parent}")
 
 
 def meaning(error: BaseException | None) -> str:
