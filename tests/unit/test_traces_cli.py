@@ -108,7 +108,7 @@ def test_describe_draws(tmp_path: Path) -> None:
 
 
 def test_list_shows_samples_downloads_and_kinds() -> None:
-    """Everything that can be opened, downloaded or imported is named with its licence or options."""
+    """Everything that can be opened, downloaded or imported is named with its licence."""
     rows = json.loads(run("list", "-o", "json").stdout)
     found = {(row["name"], row["how"]) for row in rows}
     assert ("aws-gcp-2023", "bundled") in found

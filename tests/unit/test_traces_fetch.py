@@ -31,7 +31,7 @@ class Server(ThreadingHTTPServer):
         self.ranges = True
         self.wrong_range = False
         self.status = 0
-        # Bytes after which the connection is cut, one entry an answer; answers after that are whole.
+        # Bytes after which the connection is cut, an entry an answer; later answers are whole.
         self.cuts: list[int] = []
         # Range headers asked for, "" for none.
         self.asked: list[str] = []
@@ -50,7 +50,7 @@ class Handler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's name
         """Say nothing."""
 
-    def do_GET(self) -> None:  # noqa: N802 - the base's name
+    def do_GET(self) -> None:
         """Answer as the server's attributes say."""
         server = self.server
         asked = self.headers.get("Range", "")
@@ -136,7 +136,7 @@ def test_cut_connections_are_resumed(server: Server, tmp_path: Path) -> None:
 
 
 def test_a_later_run_goes_on_where_an_earlier_one_gave_up(server: Server, tmp_path: Path) -> None:
-    """A server that brings nothing new five times is given up; what came is kept for the next run."""
+    """A server that brings nothing new five times is given up; what came is kept."""
     pauses: list[float] = []
     server.cuts = [5_000, 0, 0, 0, 0, 0]
     with pytest.raises(TraceError, match=r"broke after 5000 of .*; 5000 bytes are kept"):
@@ -237,7 +237,7 @@ def test_final_answers_are_not_repeated(server: Server, tmp_path: Path) -> None:
         fetch(dataset(server), tmp_path, sleep=no_wait)
     assert len(server.asked) == 1
     server.status = 503
-    with pytest.raises(TraceError, match="cannot be downloaded: .*503"):
+    with pytest.raises(TraceError, match=r"cannot be downloaded: .*503"):
         fetch(dataset(server), tmp_path, sleep=no_wait)
     assert len(server.asked) == 6
 

@@ -24,8 +24,15 @@ KIND_OF_ROW: Final[dict[type[Any], Kind]] = {
 }
 
 
+# Numbers beyond this do not fit the format's 64 bits, and mean nothing in any unit of ours.
+_LIMIT: Final = NEVER
+
+
 def row_problem(row: Row, pools: list[PoolInfo]) -> str:
     """What is wrong with a row, in words; empty when nothing is."""
+    for name, value in zip(row._fields, row, strict=True):
+        if isinstance(value, int) and not -_LIMIT < value < _LIMIT:
+            return f"{name} {value} is out of all bounds"
     if isinstance(row, MarketRow):
         return _market_problem(row, pools)
     if isinstance(row, InterruptionRow):
@@ -90,7 +97,7 @@ def header_problem(start: int, end: int, kinds: tuple[Kind, ...], pools: list[Po
     """What is wrong with a header about to be written; empty when nothing is."""
     if not kinds:
         return "a trace needs at least one kind of row"
-    if not 0 <= start < NEVER or (end >= 0 and end < start):
+    if not 0 <= start < NEVER or (end >= 0 and end < start) or end >= NEVER:
         return f"the span {start} to {end} is none"
     if len({pool.id for pool in pools}) != len(pools):
         return "two pools have one id"

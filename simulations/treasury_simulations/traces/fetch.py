@@ -11,11 +11,11 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 import msgspec
 
-from treasury.domain.errors import NotFound, TraceError
+from treasury.domain.errors import NotFound, TraceError, did_you_mean
 from treasury_simulations.traces.catalogue import DATASETS, Dataset, RemoteFile
 
 # Called with (name of the file, bytes there, bytes in all or None).
@@ -50,7 +50,7 @@ class _Broken(Exception):
 def find_dataset(name: str) -> Dataset:
     """A data set by its name. Raises NotFound with the names there are."""
     if name not in DATASETS:
-        raise NotFound(f"no public data set {name!r}; there are {', '.join(DATASETS)}")
+        raise NotFound(f"no public data set {name!r}; {did_you_mean(name, DATASETS)}")
     return DATASETS[name]
 
 
@@ -141,6 +141,8 @@ def _download(
 def _transfer(file: RemoteFile, part: Path, progress: FetchProgress) -> None:
     """One request. Returns when the file is whole; raises _Broken and the like when it is not."""
     have = _size(part)
+    if have and have == file.size:
+        return
     headers = {"User-Agent": "treasury", "Accept-Encoding": "identity"}
     if have:
         headers["Range"] = f"bytes={have}-"
@@ -166,17 +168,25 @@ def _transfer(file: RemoteFile, part: Path, progress: FetchProgress) -> None:
         length = response.headers.get("Content-Length")
         begun = have if resumed else 0
         total = begun + int(length) if length is not None and length.isdigit() else file.size
+        done = begun
         with open(part, "ab" if resumed else "wb") as sink:
-            done = begun
             while chunk := response.read(_CHUNK):
-                sink.write(chunk)
+                _store(sink, chunk, part)
                 done += len(chunk)
                 progress(file.name, done, total)
-            sink.flush()
             os.fsync(sink.fileno())
     if total is not None and done < total:
         raise _Broken(f"the connection broke after {done} of {total} bytes")
     _tag_file(part).unlink(missing_ok=True)
+
+
+def _store(sink: BinaryIO, chunk: bytes, part: Path) -> None:
+    """Write at once: a full disk is found here, and is no fault of the network."""
+    try:
+        sink.write(chunk)
+        sink.flush()
+    except OSError as error:
+        raise TraceError(f"{part}: cannot be written: {error.strerror}") from error
 
 
 def _keep_tag(part: Path, tag: str | None) -> None:

@@ -87,7 +87,12 @@ class Trace:
         return cast(Iterator[ThroughputRow], self._read("throughputs"))
 
     def verify(self) -> None:
-        """Read everything once; raises TraceError at the first thing that is wrong."""
+        """Read every byte; raises TraceError at the first thing that is wrong."""
+        for number, at, frame, payload in self._blocks(None):
+            try:
+                check_block(frame, payload)
+            except FormatError as error:
+                raise self._bad(number, at, str(error)) from error
         for kind in self.header.kinds:
             for _ in self._read(kind):
                 pass
@@ -113,8 +118,8 @@ class Trace:
         if total != expected:
             raise TraceError(f"{self.path}: {total} {kind} rows, the footer says {expected}")
 
-    def _blocks(self, kind: Kind) -> Iterator[tuple[int, int, Frame, bytes]]:
-        """(number, offset, frame, payload) of the blocks of a kind; the others are skipped."""
+    def _blocks(self, kind: Kind | None) -> Iterator[tuple[int, int, Frame, bytes]]:
+        """(number, offset, frame, payload) of the blocks of one kind, or of all blocks."""
         number, at = 0, self._first_block
         try:
             with open(self.path, "rb") as file:
@@ -128,7 +133,7 @@ class Trace:
                     found = KIND_OF_TAG.get(frame.tag)
                     if found is None and frame.tag != POOLS_TAG:
                         raise self._bad(number, at, f"unknown tag {frame.tag!r}")
-                    if found == kind:
+                    if kind is None or found == kind:
                         yield number, at, frame, file.read(frame.length)
                     at = ends
         except OSError as error:

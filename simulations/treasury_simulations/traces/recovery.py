@@ -43,6 +43,8 @@ def read_header(file: BinaryIO) -> tuple[TraceHeader, int]:
     body = file.read(length + 1)
     if len(body) != length + 1:
         raise FormatError("truncated in its header")
+    if not body.endswith(b"\n"):
+        raise FormatError("the header is corrupt (its line does not end)")
     return parse_header(body[:length], crc), offset + length + 1
 
 

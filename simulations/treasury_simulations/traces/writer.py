@@ -54,6 +54,7 @@ class TraceWriter:
         footer = found.footer
         self._gaps = list(header.gaps if footer is None else footer.gaps)
         self._dropped = dict(header.dropped if footer is None else footer.dropped)
+        self._end = header.end if footer is None else footer.end
         problem = header_problem(header.start, header.end, header.kinds, self._pools)
         if problem:
             raise TraceError(f"{path}: {problem}")
@@ -144,7 +145,7 @@ class TraceWriter:
         for kind in self._buffers:
             self._flush_kind(kind)
         footer = Footer(
-            end=max(self.last, self.header.end, end if end is not None else self.last),
+            end=max(self.last, self._end, end if end is not None else self.last),
             rows=self._rows,
             blocks=self._blocks,
             pools=tuple(self._added),

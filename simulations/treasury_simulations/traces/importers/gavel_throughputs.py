@@ -4,10 +4,11 @@ Assumed: `<gpu>_unconsolidated` is the same model with the job spread over machi
 jobs that share a GPU are not taken over: treasury gives a GPU to one job.
 """
 
-import ast
-import json
+import re
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
+
+import msgspec
 
 from treasury.domain.errors import TraceError
 from treasury.domain.hardware import normalise_gpu
@@ -18,6 +19,11 @@ from treasury_simulations.traces.model import Provenance, ThroughputRow, TraceHe
 _FILE: Final = "throughputs.json.gz"
 _SPREAD: Final = "_unconsolidated"
 _ALONE: Final = "null"
+# No training step takes less than a microsecond.
+_STEPS_LIMIT: Final = 1e6
+_JOB: Final = re.compile(r"\('(.+)', ([1-9][0-9]{0,5})\)")
+# GPU -> job -> steps per second alone, and [own, other] beside each job it may share the GPU with.
+_Table = dict[str, dict[str, dict[str, float | list[float]]]]
 _PROVENANCE: Final = Provenance(
     source="github.com/stanford-futuredata/gavel, scheduler/simulation_throughputs.json",
     commit="c4fa400",
@@ -36,18 +42,14 @@ def read(feed: Feed, path: Path) -> Draft:
     file = path / _FILE if path.is_dir() else path
     feed.expect(file)
     try:
-        table = json.loads(feed.text(file))
-    except json.JSONDecodeError as error:
-        raise TraceError(f"{file}, line {error.lineno}: not JSON: {error.msg}") from error
-    if not isinstance(table, dict):
-        raise TraceError(f"{file}, line 1: a JSON object by GPU is due")
+        table = msgspec.json.decode(feed.text(file), type=_Table)
+    except msgspec.MsgspecError as error:
+        raise TraceError(f"{file}: no table of speeds by GPU and job type: {error}") from error
     tally = Tally()
     rows: list[ThroughputRow] = []
     for key, jobs in table.items():
-        if not isinstance(jobs, dict):
-            raise TraceError(f"{file}: {key!r}: an object by job type is due")
         for job, speeds in jobs.items():
-            row = _row(file, key, job, speeds)
+            row = _row(file, key, job, speeds.get(_ALONE))
             if row.milli_steps_s > 0:
                 rows.append(row)
             else:
@@ -63,16 +65,14 @@ def read(feed: Feed, path: Path) -> Draft:
     return Draft(header, list(rows))
 
 
-def _row(file: Path, key: str, job: str, speeds: Any) -> ThroughputRow:
-    place = f"{file}: {key!r}, {job!r}"
-    try:
-        job_type, gpus = ast.literal_eval(job)
-        steps = speeds[_ALONE]
-        milli = round(steps * 1_000)
-        well_formed = isinstance(job_type, str) and isinstance(gpus, int) and gpus > 0
-    except (ValueError, SyntaxError, TypeError, LookupError, OverflowError) as error:
-        raise TraceError(f"{place}: no speed of a job alone ({error})") from error
-    if not well_formed:
-        raise TraceError(f"{place}: the key is not of the form ('job type', number of GPUs)")
+def _row(file: Path, key: str, job: str, alone: object) -> ThroughputRow:
+    match = _JOB.fullmatch(job)
+    if match is None:
+        raise TraceError(f"{file}: {key!r}, {job!r}: not of the form ('job type', number of GPUs)")
+    if not isinstance(alone, float):
+        raise TraceError(f"{file}: {key!r}, {job!r}: no speed of the job alone")
+    if abs(alone) > _STEPS_LIMIT:
+        raise TraceError(f"{file}: {key!r}, {job!r}: {alone} steps per second are absurd")
     gpu = normalise_gpu(key.removesuffix(_SPREAD))
-    return ThroughputRow(job_type, gpus, gpu, not key.endswith(_SPREAD), milli)
+    milli = round(alone * 1_000)
+    return ThroughputRow(match[1], int(match[2]), gpu, not key.endswith(_SPREAD), milli)
