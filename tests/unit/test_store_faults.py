@@ -178,19 +178,23 @@ def test_strange_names_are_names(tmp_path: Path) -> None:
     assert [item.name for item in tmp_path.iterdir()] == ["50% off?#1.db"]
 
 
-def test_a_locked_database(store: SqlStore, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_locked_database(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A turn that cannot be committed is not, and can be appended when the lock is gone."""
     monkeypatch.setattr(sqlite, "BUSY_SECONDS", 0.01)
+    store = SqlStore.open(path, durable=False)
     turn = list(turns(6))[5]
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(StoreError, match=r"locked by another process \(committing turn 6: nothing"):
         store.append(turn)
+    with pytest.raises(StoreError, match=r"locked by another process \(opening it: nothing"):
+        SqlStore.open(path)
     assert store.last()[0] == 5
     other.execute("ROLLBACK")
     other.close()
     store.append(turn)
     assert verify(store).findings == ()
+    store.close()
 
 
 def test_a_second_writer_is_noticed(store: SqlStore, path: Path) -> None:
