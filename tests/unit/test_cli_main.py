@@ -11,8 +11,7 @@ import click
 import pytest
 
 from treasury import __version__
-from treasury.cli import main as root
-from treasury.cli.main import VERBS, cli, run
+from treasury.cli.main import READER_LEFT, VERBS, cli, run
 from treasury.domain.errors import InvariantBroken, UserError
 
 
@@ -172,7 +171,7 @@ def test_a_reader_that_leaves_gets_no_traceback() -> None:
     os.read(reading, 10)
     os.close(reading)
     _, err = process.communicate(timeout=60)
-    assert (process.returncode, err) == (root.READER_LEFT, "")
+    assert (process.returncode, err) == (READER_LEFT, "")
 
 
 def test_colour_is_for_terminals_alone(monkeypatch: pytest.MonkeyPatch) -> None:

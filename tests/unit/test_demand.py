@@ -126,7 +126,6 @@ def test_groups_are_paid_for_by_their_cost_centres() -> None:
 
 def test_the_limit_takes_the_first_rows_without_reading_on() -> None:
     """A trace of any length is read only as far as it is used."""
-
     model = msgspec.structs.replace(MODEL, limit=3)
     jobs = draw_jobs((row(number) for number in count()), model, 1)
     assert [job.id for job in jobs] == ["job-0000", "job-0001", "job-0002"]

@@ -33,6 +33,11 @@ VERBS: Final = {
 }
 
 
+class ReaderLeftError(Exception):
+    """Whoever read our output has closed it. A name of our own: click exits with 1 for the
+    system's error."""
+
+
 class LazyGroup(click.Group):
     """A group whose verbs are imported when they are called."""
 
@@ -54,6 +59,13 @@ class LazyGroup(click.Group):
         if args[0] not in known and not args[0].startswith("-"):
             ctx.fail(f"no verb is called {args[0]!r}; {did_you_mean(args[0], known)}")
         return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the verb."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise ReaderLeftError from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The verbs with their lines from the table above."""
@@ -94,13 +106,13 @@ def run(arguments: Sequence[str] | None = None) -> NoReturn:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     state: dict[str, Any] = {"debug": False}
+    code = _run(arguments, state)
     try:
-        code = _run(arguments, state)
         sys.stdout.flush()
-    except BrokenPipeError:
-        # What is still buffered would fail again when the interpreter flushes at exit.
+    except OSError:
+        # The disk is full or the reader gone, and the interpreter would try again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = READER_LEFT
+        code = code or MENDABLE
     sys.exit(code)
 
 
@@ -119,8 +131,8 @@ def _run(arguments: Sequence[str] | None, state: dict[str, Any]) -> int:
     except (click.Abort, KeyboardInterrupt):
         _complain("interrupted")
         return INTERRUPTED
-    except BrokenPipeError:
-        raise
+    except ReaderLeftError:
+        return READER_LEFT
     except (UserError, OSError) as error:
         if state["debug"]:
             _show_traceback()
