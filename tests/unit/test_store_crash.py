@@ -9,7 +9,7 @@ from tests.support.books import turns
 from treasury.store import SqlStore
 from treasury.store.verify import verify
 
-ROUNDS = 4
+ROUNDS = 3
 CHILD = """
 import sys
 from tests.support.books import turns
@@ -30,7 +30,7 @@ def test_killed_in_the_middle_nothing_acknowledged_is_lost(tmp_path: Path) -> No
     dice = Random(20_26)
     last = 0
     for _ in range(ROUNDS):
-        target = last + dice.randrange(5, 60)
+        target = last + dice.randrange(5, 30)
         with subprocess.Popen(
             [sys.executable, "-c", CHILD, str(path)], stdout=subprocess.PIPE, text=True
         ) as child:
