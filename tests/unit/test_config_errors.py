@@ -178,9 +178,40 @@ CASES = {
     ),
     "pacing without a period": (
         TREE + "front_load = 0.1",
+        'c.toml:10: budget[1].front_load: needs a period of "day" or "week" or "month" or "fixed"',
+    ),
+    "a rolling period of no length": (
+        TREE + 'period = "rolling"',
+        'c.toml:6: budget[1].window: is missing: how long is the rolling period, "30d"?',
+    ),
+    "a length for a calendar period": (
+        TREE + 'period = "week"\nwindow = "7d"',
+        'c.toml:11: budget[1].window: needs a period of "rolling"',
+    ),
+    "a fixed period without its end": (
+        TREE + 'period = "fixed"\nstarts_at = 2026-01-01',
+        'c.toml:6: budget[1]: a fixed period needs "starts_at" and "ends_at"',
+    ),
+    "a fixed period that floats": (
+        TREE + 'period = "fixed"\nstarts_at = "+1d"\nends_at = 2026-01-01',
+        "c.toml:6: budget[1]: a fixed period needs instants, not offsets",
+    ),
+    "a fixed period that ends before it starts": (
+        TREE + 'period = "fixed"\nstarts_at = 2026-02-01\nends_at = 2026-01-01',
         (
-            "c.toml:10: budget[1].front_load: pacing needs a period that ends: "
-            'set period to "day", "week" or "month"'
+            "c.toml:12: budget[1].ends_at: 2026-01-01T00:00:00Z is not after its start at "
+            "2026-02-01T00:00:00Z"
+        ),
+    ),
+    "nobody to borrow from": (
+        TREE.replace('parent = "lab"\n', 'borrow = "1 USD"\n'),
+        ("c.toml:8: budget[1].borrow: there are no siblings to borrow from without a parent"),
+    ),
+    "an unknown time zone": (
+        TREE + 'zone = "Europe/Berlln"',
+        (
+            "c.toml:10: budget[1].zone: zone 'Europe/Berlln' cannot be used: expected a time zone, "
+            'such as "Europe/Berlin"; did you mean "Europe/Berlin"?'
         ),
     ),
     "reserve above the amount": (

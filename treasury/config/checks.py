@@ -96,10 +96,43 @@ def _check_budgets(file: FileSection) -> Iterator[Problem]:
                 f"{format_money(budget.reserve)} is more than the whole amount "
                 f"({format_money(budget.amount)})",
             )
-        if budget.front_load and budget.period is Period.ONCE:
-            text = 'pacing needs a period that ends: set period to "day", "week" or "month"'
-            yield Problem(f"{path}.front_load", text)
+        if budget.borrow and not budget.parent:
+            text = "there are no siblings to borrow from without a parent"
+            yield Problem(f"{path}.borrow", text)
+        yield from _check_period(budget, path)
     yield from _cycles(file.budget)
+
+
+# Which periods a key says something about; elsewhere it would be ignored without a word.
+_CALENDAR = (Period.DAY, Period.WEEK, Period.MONTH)
+_PERIOD_KEYS = {
+    "window": (Period.ROLLING,),
+    "starts_at": (Period.FIXED,),
+    "ends_at": (Period.FIXED,),
+    "carry": _CALENDAR,
+    "front_load": (*_CALENDAR, Period.FIXED),
+}
+
+
+def _check_period(budget: BudgetSection, path: str) -> Iterator[Problem]:
+    for key, periods in _PERIOD_KEYS.items():
+        given = bool(getattr(budget, key))
+        if given and budget.period not in periods:
+            named = " or ".join(f'"{period.value}"' for period in periods)
+            yield Problem(f"{path}.{key}", f"needs a period of {named}")
+    if budget.period is Period.ROLLING and not budget.window:
+        yield Problem(f"{path}.window", 'is missing: how long is the rolling period, "30d"?')
+    if budget.period is Period.FIXED:
+        starts, ends = budget.starts_at, budget.ends_at
+        if starts is None or ends is None:
+            yield Problem(path, 'a fixed period needs "starts_at" and "ends_at"')
+        elif starts.relative or ends.relative:
+            yield Problem(path, "a fixed period needs instants, not offsets")
+        elif ends.ns <= starts.ns:
+            yield Problem(
+                f"{path}.ends_at",
+                f"{format_instant(ends.ns)} is not after its start at {format_instant(starts.ns)}",
+            )
 
 
 def _cycles(budgets: tuple[BudgetSection, ...]) -> Iterator[Problem]:

@@ -23,8 +23,9 @@ from treasury.config.units import (
     Throughput,
     Weights,
     When,
+    Zone,
 )
-from treasury.domain.budget import Period
+from treasury.domain.budget import Mode, Period
 from treasury.domain.market import Tenure
 from treasury.domain.settings import EngineSettings
 
@@ -57,15 +58,25 @@ class BudgetSection(msgspec.Struct, frozen=True, kw_only=True):
     amount: Money
     period: Period = Period.ONCE
     parent: Name = ""
+    zone: Zone = "UTC"
+    window: Duration = 0
+    starts_at: Instant | None = None
+    ends_at: Instant | None = None
+    carry: Share = 0
     job_cap: Money = 0
+    day_cap: Money = 0
     burn_cap: Rate = 0
     front_load: Share = 0
+    soft: Share = 0
     reserve: Money = 0
     reserve_priority: int = 0
     ceiling: Rate = 0
+    approve_above: Money = 0
+    borrow: Money = 0
     providers: tuple[Name, ...] = ()
     tenures: tuple[Tenure, ...] = ()
     windows: tuple[WindowSection, ...] = ()
+    mode: Mode = Mode.ENFORCE
 
 
 class ProviderSection(msgspec.Struct, frozen=True, kw_only=True):

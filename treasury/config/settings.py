@@ -10,6 +10,7 @@ from treasury.config.sections import (
     JobSection,
     ProviderSection,
     SimulationSection,
+    WindowSection,
 )
 from treasury.config.units import DAYS
 from treasury.domain.budget import Budget, Window
@@ -73,27 +74,39 @@ def build(section: FileSection, file: str) -> Config:
 
 
 def _budget(section: BudgetSection) -> Budget:
+    starts_at, ends_at = section.starts_at, section.ends_at
     return Budget(
         cost_centre=CostCentre(section.cost_centre),
         amount=section.amount,
         period=section.period,
         parent=CostCentre(section.parent) if section.parent else None,
+        zone=section.zone,
+        window=section.window,
+        starts_at=0 if starts_at is None else starts_at.ns,
+        ends_at=0 if ends_at is None else ends_at.ns,
+        carry=section.carry,
         job_cap=section.job_cap,
+        day_cap=section.day_cap,
         burn_cap=section.burn_cap,
         front_load=section.front_load,
+        soft=section.soft,
         reserve=section.reserve,
         reserve_priority=section.reserve_priority,
         ceiling=section.ceiling,
+        approve_above=section.approve_above,
+        borrow=section.borrow,
         providers=section.providers,
         tenures=tuple(tenure.value for tenure in section.tenures),
-        windows=tuple(
-            Window(
-                days=tuple(sorted(set(window.days))) or tuple(range(len(DAYS))),
-                start_hour=window.hours[0],
-                end_hour=window.hours[1],
-            )
-            for window in section.windows
-        ),
+        windows=tuple(_window(window) for window in section.windows),
+        mode=section.mode,
+    )
+
+
+def _window(section: WindowSection) -> Window:
+    return Window(
+        days=tuple(sorted(set(section.days))) or tuple(range(len(DAYS))),
+        start_hour=section.hours[0],
+        end_hour=section.hours[1],
     )
 
 

@@ -158,6 +158,21 @@ def read_when(value: Any) -> When:
     raise BadValue("instant", plain(value), right)
 
 
+def read_zone(value: Any) -> str:
+    """A time zone of the IANA database."""
+    from zoneinfo import ZoneInfo, available_timezones
+
+    right = 'a time zone, such as "Europe/Berlin"'
+    if not isinstance(value, str):
+        raise BadValue("zone", plain(value), right)
+    try:
+        return ZoneInfo(value).key
+    except (KeyError, ValueError, OSError):
+        near = did_you_mean(value, [*available_timezones(), "UTC"])
+        right = right if near.startswith("known") else f"{right}; {near}"
+        raise BadValue("zone", value, right) from None
+
+
 def read_hours(value: Any) -> tuple[int, int]:
     """Hours [start, end) of a day from text such as "08-20"."""
     match = _HOURS.fullmatch(value) if isinstance(value, str) else None
@@ -250,6 +265,7 @@ Positive = Annotated[int, Leaf(read_positive)]
 PerMille = Annotated[int, Leaf(read_per_mille)]
 Name = Annotated[str, Leaf(read_name)]
 Instant = Annotated[When, Leaf(read_when)]
+Zone = Annotated[str, Leaf(read_zone)]
 Hours = Annotated[tuple[int, int], Leaf(read_hours)]
 Day = Annotated[int, Leaf(read_day)]
 Gpu = Annotated[str, Leaf(read_gpu)]
