@@ -1,91 +1,23 @@
 """The trace format: what goes in comes out, and what is damaged is known for it."""
 
 import json
-import tracemalloc
-from collections.abc import Iterator
+import struct
+import zlib
 from itertools import pairwise
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from tests.support.traces import MARKET, POOLS, ROWS, places, read_all, write_small
 from treasury.domain.errors import TraceError
-from treasury.domain.market import Tenure
-from treasury.domain.money import RATE_LIMIT
-from treasury_simulations.traces import (
-    InterruptionRow,
-    JobRow,
-    MarketRow,
-    Provenance,
-    ThroughputRow,
-    Trace,
-    TraceHeader,
-    TraceWriter,
-    make_pool,
-    open_trace,
-    write_trace,
-)
-from treasury_simulations.traces.format import MAGIC_LINE_MAX, TRAILER_BYTES, pack_header
-
-PROVENANCE = Provenance(source="a test", licence="CC0", attribution="nobody")
-POOLS = (
-    make_pool("aws", "us-east-1", "us-east-1a", "p3.2xlarge", "Tesla V100", 1, Tenure.SPOT),
-    make_pool("home", "", "", "box", "nvidia l4", 4, Tenure.OWNED),
-)
-MARKET = [
-    MarketRow(100, 0, 918_000_000, 1),
-    MarketRow(100, 1, 0, -1),
-    MarketRow(250, 0, -1, 0),
-    MarketRow(10**18, 0, RATE_LIMIT, 2**40),
-]
-INTERRUPTIONS = [InterruptionRow(250, 0, 3)]
-JOBS = [
-    JobRow(100, "a", 1, 1, 3_600, "team/ä", 0, None),
-    JobRow(101, "b", 8, 4, 1, "", -5, 90),
-]
-THROUGHPUTS = [ThroughputRow("ResNet", 2, "V100", False, 4_795)]
-ROWS = [*MARKET, *INTERRUPTIONS, *JOBS, *THROUGHPUTS]
-
-
-def header(**changes: object) -> TraceHeader:
-    """A header for all kinds of rows."""
-    fields: dict[str, object] = {
-        "name": "small",
-        "kinds": ("market", "interruptions", "jobs", "throughputs"),
-        "provenance": PROVENANCE,
-        "start": 100,
-        "depth_kind": "count",
-        "pools": POOLS,
-    }
-    return TraceHeader(**{**fields, **changes})
-
-
-def market_only(**changes: object) -> TraceHeader:
-    """A header for market rows."""
-    return header(kinds=("market",), **changes)
+from treasury_simulations.traces import JobRow, MarketRow, open_trace
 
 
 @pytest.fixture
 def small(tmp_path: Path) -> Path:
     """A file with two rows a block and all kinds of rows."""
-    path = tmp_path / "small.trace"
-    with TraceWriter(path, header(gaps=((120, 130),), dropped={"bad": 2}), block_rows=2) as writer:
-        writer.add_all(ROWS)
-    return path
-
-
-def places(start: int, end: int) -> list[int]:
-    """Every byte of the interesting last stretch, and some of the long header before it."""
-    return [*range(start, end - 600, 23), *range(max(start, end - 600), end, 2), end - 1]
-
-
-def read_all(trace: Trace) -> list[object]:
-    """All rows of a trace."""
-    return [
-        *trace.market(),
-        *trace.interruptions(),
-        *trace.jobs(),
-        *trace.throughputs(),
-    ]
+    return write_small(tmp_path / "small.trace")
 
 
 def test_rows_and_header_come_back(small: Path) -> None:
@@ -182,182 +114,6 @@ def test_a_missing_file_names_the_samples(tmp_path: Path) -> None:
         open_trace(tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("row", "message"),
-    [
-        (MarketRow(100, 0, -2, 1), "rate -2 is negative"),
-        (MarketRow(100, 0, RATE_LIMIT + 1, 1), "absurd"),
-        (MarketRow(100, 0, 0, 1), "rate 0"),
-        (MarketRow(100, 2, 5, 1), "pool 2 is not in the catalogue of 2"),
-        (MarketRow(100, 0, 5, -2), "depth -2"),
-        (MarketRow(99, 0, 5, 1), "instant 99 is before 100: rows are out of order"),
-        (MarketRow(1_001, 0, 5, 1), "after the end of the span"),
-        (MarketRow(2**63, 0, 5, 1), "out of all bounds"),
-        (InterruptionRow(100, 0, 0), "machines 0"),
-        (InterruptionRow(100, -1, 1), "pool -1"),
-        (JobRow(100, "a", 0, 1, 1, "", 0, None), "gpus 0"),
-        (JobRow(100, "a", 1, 0, 1, "", 0, None), "nodes 0"),
-        (JobRow(100, "a", 1, 1, 0, "", 0, None), "duration 0"),
-        (JobRow(100, "", 1, 1, 1, "", 0, None), "needs an id"),
-        (ThroughputRow("x", 1, "V100", True, 0), "throughput 0"),
-        (ThroughputRow("x", 0, "V100", True, 1), "gpus 0"),
-    ],
-)
-def test_rows_that_cannot_be_true_are_refused(tmp_path: Path, row: object, message: str) -> None:
-    """The writer refuses a row with its number and what is wrong, and writes nothing of it."""
-    path = tmp_path / "w.trace"
-    writer = TraceWriter(path, header(end=1_000))
-    with pytest.raises(TraceError, match=rf"w\.trace: .* row 1: .*{message}"):
-        writer.add(row)
-    writer.close()
-    assert read_all(open_trace(path)) == []
-
-
-def test_a_kind_the_header_does_not_announce_is_refused(tmp_path: Path) -> None:
-    """A market trace takes no jobs."""
-    writer = TraceWriter(tmp_path / "m.trace", market_only())
-    with pytest.raises(TraceError, match="announces no rows of kind jobs"):
-        writer.add(JOBS[0])
-    writer.abandon()
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"kinds": ()}, "at least one kind"),
-        ({"start": -1}, "span"),
-        ({"start": 5, "end": 4}, "span"),
-        ({"pools": (POOLS[0], POOLS[0])}, "two pools have one id"),
-    ],
-)
-def test_headers_that_cannot_be_true_are_refused(
-    tmp_path: Path, changes: dict[str, object], message: str
-) -> None:
-    """Nothing is created for a header that makes no sense."""
-    with pytest.raises(TraceError, match=message):
-        TraceWriter(tmp_path / "h.trace", header(**changes))
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_an_existing_file_is_not_overwritten(small: Path) -> None:
-    """A recorder that starts again cannot wipe what it recorded."""
-    before = small.read_bytes()
-    with pytest.raises(TraceError, match="File exists"):
-        TraceWriter(small, market_only())
-    assert small.read_bytes() == before
-
-
-def test_a_failing_recorder_leaves_a_file_known_for_cut(tmp_path: Path) -> None:
-    """An exception in the body leaves no footer: opening says so."""
-    path = tmp_path / "died.trace"
-
-    def dying() -> Iterator[MarketRow]:
-        yield MARKET[0]
-        raise RuntimeError
-
-    with pytest.raises(RuntimeError), TraceWriter(path, market_only()) as writer:
-        writer.add_all(dying())
-    with pytest.raises(TraceError, match="truncated: the end mark is missing"):
-        open_trace(path)
-
-
-def test_append_goes_on_with_a_closed_file(small: Path) -> None:
-    """Rows, pools and gaps added later stand beside the old ones; the watched span only grows."""
-    with TraceWriter.append(small, block_rows=2) as writer:
-        index = writer.add_pool(
-            make_pool("gcp", "us-east1", "", "a2-highgpu-1g", "A100", 1, Tenure.SPOT)
-        )
-        writer.add_gap(10**18, 10**18 + 5)
-        writer.add(MarketRow(10**18 + 5, index, 7, 1))
-        writer.close(end=10**18 + 9)
-    TraceWriter.append(small).close()
-    trace = open_trace(small)
-    trace.verify()
-    assert list(trace.market()) == [*MARKET, MarketRow(10**18 + 5, 2, 7, 1)]
-    assert [pool.provider for pool in trace.pools] == ["aws", "home", "gcp"]
-    assert trace.header.gaps == ((120, 130), (10**18, 10**18 + 5))
-    assert trace.header.end == 10**18 + 9
-    assert list(trace.jobs()) == JOBS
-
-
-def test_append_keeps_order(small: Path) -> None:
-    """What is appended may not be before what is there, and a pool cannot join twice."""
-    with TraceWriter.append(small) as writer:
-        with pytest.raises(TraceError, match="row 5: instant 300 is before"):
-            writer.add(MarketRow(300, 0, 5, 1))
-        with pytest.raises(TraceError, match="already in the catalogue"):
-            writer.add_pool(POOLS[0])
-
-
-def test_append_mends_every_cut(small: Path, tmp_path: Path) -> None:
-    """Whatever a dying writer left behind its header, going on keeps the whole blocks only."""
-    whole = small.read_bytes()
-    first_block = len(pack_header(header(gaps=((120, 130),), dropped={"bad": 2})))
-    path = tmp_path / "torn.trace"
-    kept = set()
-    for length in places(first_block, len(whole)):
-        path.write_bytes(whole[:length])
-        TraceWriter.append(path).close()
-        trace = open_trace(path)
-        trace.verify()
-        rows = list(trace.market())
-        assert rows == MARKET[: len(rows)]
-        kept.add(len(rows))
-    assert kept == {0, 2, 4}
-
-
-def test_append_does_not_cut_into_good_blocks(small: Path) -> None:
-    """A corrupt block with others behind it is damage to report, not a tail to cut off."""
-    whole = bytearray(small.read_bytes())
-    at = whole.index(b"MRKT")
-    whole[at + 35] ^= 1
-    small.write_bytes(whole)
-    with pytest.raises(TraceError, match=f"block 1 at byte {at}: .*checksum"):
-        TraceWriter.append(small)
-    assert small.read_bytes() == whole
-
-
-def test_flushed_rows_survive(tmp_path: Path) -> None:
-    """After `flush` a recorder may die: what was added before is there."""
-    path = tmp_path / "live.trace"
-    writer = TraceWriter(path, market_only())
-    writer.add(MARKET[0])
-    writer.flush()
-    writer.add(MARKET[1])
-    writer.abandon()
-    TraceWriter.append(path).close()
-    assert list(open_trace(path).market()) == MARKET[:1]
-
-
-def test_write_trace_is_all_or_nothing(tmp_path: Path) -> None:
-    """A row that is refused leaves the old file and no rest of the new one."""
-    path = tmp_path / "t.trace"
-    write_trace(path, market_only(), MARKET)
-    before = path.read_bytes()
-    with pytest.raises(TraceError, match="out of order"):
-        write_trace(path, market_only(), MARKET[::-1])
-    assert path.read_bytes() == before
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_unwritable_places_are_user_errors(tmp_path: Path) -> None:
-    """A folder that is not there is named, without a traceback of the system's."""
-    with pytest.raises(TraceError, match=r"nowhere.*No such file"):
-        write_trace(tmp_path / "nowhere" / "t.trace", market_only(), MARKET)
-
-
-def test_the_disk_being_full_is_a_user_error() -> None:
-    """A write that fails half way is reported as what it is."""
-    if not Path("/dev/full").exists():
-        pytest.skip("/dev/full is not there: it stands for a full disk")
-    writer = TraceWriter.__new__(TraceWriter)
-    writer.path = Path("t.trace")
-    with open("/dev/full", "wb", buffering=0) as full:
-        writer._file = full
-        with pytest.raises(TraceError, match=r"t\.trace: cannot be written: No space left"):
-            writer._write(b"x")
-
-
 def test_another_writer_cannot_break_the_order(small: Path, tmp_path: Path) -> None:
     """Whole blocks in the wrong order, each with a right checksum, are found."""
     whole = small.read_bytes()
@@ -375,28 +131,21 @@ def test_another_writer_cannot_break_the_order(small: Path, tmp_path: Path) -> N
         list(open_trace(path).market())
 
 
-def test_memory_does_not_grow_with_the_trace(tmp_path: Path) -> None:
-    """Writing and reading forty blocks needs no more memory than four."""
-
-    def peak(blocks: int) -> int:
-        path = tmp_path / f"{blocks}.trace"
-        tracemalloc.start()
-        with TraceWriter(path, market_only(), block_rows=500) as writer:
-            for number in range(blocks * 500):
-                writer.add(MarketRow(1_000 + number, 0, 1_000_000 + number, 1))
-        assert sum(1 for _ in open_trace(path).market()) == blocks * 500
-        found = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
-        return found
-
-    peak(1)
-    assert peak(40) < 1.3 * peak(4)
-
-
 def test_the_layout_is_what_the_documentation_says(small: Path) -> None:
-    """Magic line within its bound, end mark last, footer's offset before it."""
+    """A reader written from docs/traces.md alone finds header, first block, footer and end."""
     whole = small.read_bytes()
-    assert whole.index(b"\n") < MAGIC_LINE_MAX
+    magic, rest = whole.split(b"\n", 1)
+    version, length, crc = magic.decode().split()[1:]
+    body = rest[: int(length, 16)]
+    assert (version, int(crc, 16)) == ("1", zlib.crc32(body))
+    block = rest[len(body) + 1 :]
+    tag, rows, size, crc32, first, last = struct.unpack("<4sIIIqq", block[:32])
+    payload = block[32 : 32 + size]
+    assert (tag, rows, first, last) == (b"MRKT", 2, 100, 100)
+    assert crc32 == zlib.crc32(block[:12] + bytes(4) + block[16:32] + payload)
+    columns = msgspec.msgpack.decode(zlib.decompress(payload))
+    assert columns == [[100, 0], [0, 1], [918_000_000, 0], [1, -1]]
     assert whole.endswith(b"TRACEEND")
-    offset = int.from_bytes(whole[-TRAILER_BYTES:-8], "little")
-    assert whole[offset : offset + 4] == b"FOOT"
+    footer = whole[int.from_bytes(whole[-16:-8], "little") : -16]
+    assert footer[:4] == b"FOOT"
+    assert json.loads(footer[32:])["rows"]["market"] == 4

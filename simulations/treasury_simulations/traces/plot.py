@@ -6,6 +6,7 @@ Long traces are drawn column by column of pixels: memory is pools x width.
 
 from collections.abc import Iterator
 from html import escape
+from itertools import groupby
 from pathlib import Path
 from textwrap import wrap
 from typing import Final
@@ -209,16 +210,16 @@ def _price_path(strip: _Strip, low: int, high: int, top: int) -> str:
         share = (rate - low) / (high - low) if high > low else 0.5
         return top + (_STRIP - 4) * (1 - share) + 2
 
-    path, pen = [], "M"
-    for column in range(_WIDTH):
-        if strip.low[column] == NOT_KNOWN:
+    path, pen, x = [], "M", _LABEL
+    for (lowest, highest), columns in groupby(zip(strip.low, strip.high, strict=True)):
+        after = x + sum(1 for _ in columns)
+        if lowest == NOT_KNOWN:
             pen = "M"
-            continue
-        x = _LABEL + column
-        path.append(f"{pen}{x},{y(strip.low[column]):.1f}")
-        if strip.high[column] != strip.low[column]:
-            path.append(f"L{x},{y(strip.high[column]):.1f}")
-        pen = "L"
+        else:
+            swing = f"V{y(highest):.1f}" if highest != lowest else ""
+            path.append(f"{pen}{x},{y(lowest):.1f}{swing}H{after}")
+            pen = "L"
+        x = after
     return "".join(path)
 
 

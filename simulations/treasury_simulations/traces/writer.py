@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO, Self, cast
 
 import msgspec
 
@@ -59,7 +59,8 @@ class TraceWriter:
         if problem:
             raise TraceError(f"{path}: {problem}")
         try:
-            self._file: BinaryIO = open(path, "xb" if after is None else "r+b")  # noqa: SIM115 - held until close()
+            mode = "xb" if after is None else "r+b"
+            self._file = cast(BinaryIO, open(path, mode))  # noqa: SIM115 - held until close()
             self._file.truncate(found.good_until)
             self._file.seek(found.good_until)
         except OSError as error:
