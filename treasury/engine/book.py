@@ -263,8 +263,8 @@ class Book:
             return 0
         siblings = self.siblings(cost_centre)
         room = record.budget.borrow - sum(record.debts.values())
-        spare = sum(self.spare(sibling) for sibling in siblings)
-        return max(0, min(room, spare)) + sum(self.owed(cost_centre, s) for s in siblings)
+        lent = sum(self.owed(cost_centre, s) for s in siblings if self.budgets[s].debts)
+        return lent if room <= 0 else lent + min(room, sum(map(self.spare, siblings)))
 
     def owed(self, lender: CostCentre, borrower: CostCentre) -> int:
         """What a lender could have back from a borrower now [micro-USD]."""
