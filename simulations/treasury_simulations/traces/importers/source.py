@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, cast
 
 from treasury.domain.errors import BadValue, TraceError
 from treasury.domain.money import NANO, RATE_LIMIT, rate_from_decimal
@@ -110,7 +110,8 @@ class Feed:
 def _text(raw: BinaryIO) -> io.TextIOBase:
     start = raw.read(len(_GZIP))
     raw.seek(0)
-    stream: BinaryIO = gzip.GzipFile(fileobj=raw) if start == _GZIP else raw  # type: ignore[assignment] # GzipFile is a BinaryIO in all but name
+    # GzipFile is a BinaryIO in all but name.
+    stream = cast(BinaryIO, gzip.GzipFile(fileobj=raw)) if start == _GZIP else raw
     return io.TextIOWrapper(stream, encoding="utf-8-sig")
 
 
