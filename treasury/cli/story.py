@@ -131,6 +131,16 @@ class Story:
             self._step(f"refused ({fact.why.value})", fact.message)
 
     @_tell.register
+    def _(self, fact: ev.RefusalTolerated) -> None:
+        if fact.job == self.job:
+            self._step(f"let through ({fact.why.value})", fact.message)
+
+    @_tell.register
+    def _(self, fact: ev.JobApproved) -> None:
+        if fact.job == self.job:
+            self._step("approved", f"by {fact.by}")
+
+    @_tell.register
     def _(self, fact: ev.PlacementOpened) -> None:
         if fact.job != self.job:
             return
