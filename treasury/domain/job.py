@@ -117,3 +117,4 @@ class JobSpec(msgspec.Struct, frozen=True):
     value: int = 0
     max_rate: int = 0
     interruptible: bool = True
+    labels: dict[str, str] = {}
