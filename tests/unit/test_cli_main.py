@@ -1,5 +1,6 @@
 """The root of the command line: exit codes, messages, and what a pipe or Ctrl-C does to it."""
 
+import io
 import os
 import signal
 import subprocess
@@ -12,6 +13,7 @@ import pytest
 
 from treasury import __version__
 from treasury.cli.main import READER_LEFT, VERBS, cli, run
+from treasury.cli.output import style
 from treasury.domain.errors import InvariantBroken, UserError
 
 
@@ -174,19 +176,17 @@ def test_a_reader_that_leaves_gets_no_traceback() -> None:
     assert (process.returncode, err) == (READER_LEFT, "")
 
 
+class Terminal(io.StringIO):
+    """Text that is shown on a screen."""
+
+    def isatty(self) -> bool:
+        return True
+
+
 def test_colour_is_for_terminals_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """A stream is coloured when it is a terminal and NO_COLOR is unset."""
-    from treasury.cli.output import style
-
-    class Stream:
-        def __init__(self, terminal: bool) -> None:
-            self.terminal = terminal
-
-        def isatty(self) -> bool:
-            return self.terminal
-
     monkeypatch.setenv("TERM", "xterm")
-    assert style("x", Stream(terminal=False), fg="red") == "x"  # type: ignore[arg-type]
-    assert style("x", Stream(terminal=True), fg="red") == "\x1b[31mx\x1b[0m"  # type: ignore[arg-type]
+    assert style("x", io.StringIO(), fg="red") == "x"
+    assert style("x", Terminal(), fg="red") == "\x1b[31mx\x1b[0m"
     monkeypatch.setenv("NO_COLOR", "1")
-    assert style("x", Stream(terminal=True), fg="red") == "x"  # type: ignore[arg-type]
+    assert style("x", Terminal(), fg="red") == "x"

@@ -102,10 +102,10 @@ def _run(
 ) -> "RunRecord":
     """One strategy over the scenario; its record and database are in the folder afterwards."""
     import msgspec
-    from treasury_simulations.simulate import simulate
 
     from treasury.bootstrap import make_strategy
     from treasury.cli.results import database_file, run_file
+    from treasury_simulations.simulate import simulate
 
     with _opened(folder / database_file(name), store) as kept, _progress(name) as progress:
         record = simulate(scenario, make_strategy(config, name), store=kept, progress=progress)
@@ -145,6 +145,8 @@ def _progress(name: str) -> Iterator[Callable[[int, int], None]]:
                 shown = step
 
         yield progress
+        # The last job may end before the market does.
+        bar.update(_STEPS - shown)
 
 
 def _comparison(scenario: "Scenario", runs: list["RunRecord"]) -> "Comparison":

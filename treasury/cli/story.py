@@ -10,7 +10,7 @@ from treasury.domain.budget import Budget
 from treasury.domain.ids import JobId, LeaseId, OfferId, PlacementId
 from treasury.domain.job import JobSpec
 from treasury.domain.market import Offer, Quote
-from treasury.domain.money import format_money, format_rate
+from treasury.domain.money import format_rate
 from treasury.domain.time import format_duration, format_instant
 from treasury.domain.turn import Entry
 
@@ -245,11 +245,7 @@ class Story:
     def _(self, fact: ev.JobEnded) -> None:
         if fact.job == self.job:
             self.state, self.ended_at = fact.state, fact.at
-            detail = ", ".join(part for part in (fact.detail, self._total()) if part)
-            self._step(fact.state, detail, fact.at)
-
-    def _total(self) -> str:
-        return f"{format_money(self.cost)} in all"
+            self._step(fact.state, fact.detail, fact.at)
 
     def _stay_of(self, lease: LeaseId) -> Stay | None:
         placement = self._leases.get(lease)
