@@ -41,6 +41,9 @@ def expected(files: list[Path]) -> set[str]:
     found = set()
     for path in files:
         parts = path.relative_to(REPOSITORY).parts
+        if parts == ("config.example.toml",):
+            # The embedded default travels inside the package that reads it.
+            parts = ("treasury", *parts)
         if parts[0] in SOURCE_ROOTS:
             parts = parts[1:]
         if parts[0].startswith("treasury") and len(parts) > 1:
