@@ -1,6 +1,7 @@
 """`treasury simulate` on a small market: what it writes, prints, replaces and refuses."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -43,10 +44,10 @@ strategies = ["greedy", "on_demand"]
 
 
 @pytest.fixture
-def options(tmp_path: Path) -> list[str]:
+def options(tmp_path: Path, require: Callable[[object, str], None]) -> list[str]:
     """A configuration and a day of spot that is away for two hours, beside on-demand."""
-    if not {"greedy", "on_demand"} <= set(plugins("treasury.strategies")):
-        pytest.skip("treasury is not installed here, its strategies are not registered")
+    installed = {"greedy", "on_demand"} <= set(plugins("treasury.strategies"))
+    require(installed, "treasury's strategies are not installed")
     pools = tuple(
         make_pool("aws", "r", "z", "m", "V100", 1, tenure)
         for tenure in (Tenure.SPOT, Tenure.ON_DEMAND)
