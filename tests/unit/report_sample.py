@@ -7,6 +7,8 @@ strategies. Amounts add up as the recorder's do: the parts of the waste sum to w
 from random import Random
 from typing import Any
 
+import msgspec
+
 from treasury.domain.money import charge
 from treasury.domain.time import HOUR, MINUTE, WEEK
 from treasury_simulations.record import (
@@ -38,6 +40,7 @@ POOLS = (
     ("lambda/us-south-1/gpu_8x_h100/on_demand", "H100", 8, 23_920_000_000),
     ("lambda/us-west-1/gpu_1x_a10/on_demand", "A10", 1, 750_000_000),
 )
+PROVIDERS = ("aws", "gcp", "azure", "runpod", "vast", "lambda")
 # Which of the pools a strategy takes machines from, when the market lets it.
 CHOICES = {
     "on_demand": (3, 3, 8, 9),
@@ -143,12 +146,15 @@ def _play(
     random = Random(wish["seed"] + len(strategy))
     spot = strategy != "on_demand"
     now = wish["submitted_at"] + random.randint(2, 300 if spot else 40) * MINUTE
-    first, left, mine, interruptions, migrations = now, wish["work"], [], 0, 0
+    mine: list[LeaseOutcome] = []
+    first, left, interruptions, migrations = now, wish["work"], 0, 0
     waited = now - wish["submitted_at"]
     stuck = not with_leases or random.random() < 0.05
     while left > 0 and now < END and not stuck:
         on_spot = spot and random.random() < 0.93
-        index = random.choice(CHOICES.get(strategy, CHOICES["greedy"]) if on_spot else CHOICES["on_demand"])
+        index = random.choice(
+            CHOICES.get(strategy, CHOICES["greedy"]) if on_spot else CHOICES["on_demand"]
+        )
         life = random.randint(2, 40) * HOUR if POOLS[index][0].endswith("/spot") else END
         restart, lost = 6 * MINUTE, 0
         useful = min(left, life, max(0, END - now - restart))
@@ -264,7 +270,7 @@ def _waste(leases: list[LeaseOutcome], paid: int) -> Waste:
 
 def _budget(centre: str, leases: list[LeaseOutcome]) -> BudgetSeries:
     mine = [lease for lease in leases if lease.cost_centre == centre]
-    at = list(range(START, END + 1, 2 * HOUR))
+    at = list(range(START, END + 1, (2 if len(leases) < 500 else 24) * HOUR))
     held, spent = [], []
     for now in at:
         running = [lease for lease in mine if lease.granted_at <= now < lease.ended_at]
@@ -283,3 +289,30 @@ def _budget(centre: str, leases: list[LeaseOutcome]) -> BudgetSeries:
     return BudgetSeries(
         cost_centre=centre, limit=limit, at=at, available=free, held=held, spent=spent
     )
+
+
+def large(strategies: tuple[str, ...], jobs: int, pools: int) -> Comparison:
+    """The same market grown: many jobs, and their machines spread over many more pools."""
+    small = comparison(strategies, jobs=jobs)
+    random = Random(pools)
+    names = [
+        f"{PROVIDERS[i % 6]}/zone-{i}/box-{i // 12}/{'spot' if i % 4 else 'on_demand'}"
+        for i in range(pools)
+    ]
+    moving = [series for series in small.runs[0].prices if len(series.at) > 1]
+    prices = [
+        msgspec.structs.replace(moving[i % len(moving)], offer=name) for i, name in enumerate(names)
+    ]
+    runs = []
+    for run in small.runs:
+        leases = []
+        for lease in run.leases:
+            offer = names[random.randrange(pools)]
+            provider, tenure = offer.split("/")[0], offer.rsplit("/", 1)[1]
+            leases.append(
+                msgspec.structs.replace(
+                    lease, offer=offer, pool=offer, provider=provider, tenure=tenure
+                )
+            )
+        runs.append(msgspec.structs.replace(run, leases=leases, prices=prices))
+    return msgspec.structs.replace(small, runs=runs)
