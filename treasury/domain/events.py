@@ -7,6 +7,7 @@ Inputs say what somebody claims; `engine.step` checks them and emits facts. Fact
 from treasury.domain.facts_money import (
     ActionRefused,
     BidChanged,
+    BillBooked,
     BudgetChanged,
     BudgetChangeRefused,
     BudgetFrozen,
@@ -55,6 +56,7 @@ from treasury.domain.inputs import (
     AcquireGranted,
     AcquireUnknown,
     ApproveJob,
+    BookBill,
     CancelJob,
     ChangeBudget,
     Configure,
@@ -98,6 +100,7 @@ Input = (
     | ChangeBudget
     | FreezeBudget
     | ApproveJob
+    | BookBill
     | Propose
     | Wake
 )
@@ -114,6 +117,7 @@ Fact = (
     | SoftCapReached
     | JobApproved
     | RefusalTolerated
+    | BillBooked
     | OffersListed
     | Quoted
     | QuoteRejected
@@ -154,6 +158,8 @@ __all__ = [
     "ActionRefused",
     "ApproveJob",
     "BidChanged",
+    "BillBooked",
+    "BookBill",
     "BudgetChangeRefused",
     "BudgetChanged",
     "BudgetFrozen",

@@ -5,6 +5,7 @@ Instants and durations are ns, money micro-USD, rates nano-USD/h.
 
 import msgspec
 
+from treasury.domain.bill import BillPart
 from treasury.domain.budget import Budget
 from treasury.domain.ids import (
     CostCentre,
@@ -110,6 +111,14 @@ class RefusalTolerated(msgspec.Struct, frozen=True, tag="refusal_tolerated"):
     message: str
     cost_centre: CostCentre | None
     asked: int
+
+
+class BillBooked(msgspec.Struct, frozen=True, tag="bill_booked"):
+    """A part of a bill was taken into the books; the turn's transfer books its difference."""
+
+    number: int
+    part: BillPart
+    by: str
 
 
 class OffersListed(msgspec.Struct, frozen=True, tag="offers_listed"):

@@ -5,6 +5,7 @@ Instants and durations are ns, money micro-USD, rates nano-USD/h.
 
 import msgspec
 
+from treasury.domain.bill import BillPart
 from treasury.domain.budget import Budget
 from treasury.domain.ids import (
     CostCentre,
@@ -187,6 +188,15 @@ class ApproveJob(msgspec.Struct, frozen=True, tag="approve_job"):
     """Somebody says yes to a job that is expected to cost much."""
 
     job: JobId
+    by: str
+
+
+class BookBill(msgspec.Struct, frozen=True, tag="book_bill"):
+    """Somebody holds a provider's bill against the books. number: parts booked so far plus one; a
+    part with another number was worked out against other books and is not taken."""
+
+    number: int
+    part: BillPart
     by: str
 
 

@@ -166,6 +166,7 @@ class Book:
         self.leases: dict[LeaseId, LeaseRecord] = {}
         self.last_placement = 0
         self.last_lease = 0
+        self.bills = 0
         self.plan_version = 0
         self.plan_pending = False
         self.plan_at = NEVER
@@ -182,7 +183,7 @@ class Book:
         """Hexadecimal BLAKE2b of the state in canonical form."""
         ledger = self.ledger
         state = {
-            "at": (self.seq, self.now, self.last_placement, self.last_lease),
+            "at": (self.seq, self.now, self.last_placement, self.last_lease, self.bills),
             "plan": (self.plan_version, self.plan_pending, self.plan_at),
             "settings": self.settings,
             "accounts": ledger.accounts,

@@ -17,7 +17,7 @@ from treasury.domain.job import JobState
 from treasury.domain.lease import LeaseState
 from treasury.domain.time import NEVER
 from treasury.domain.turn import Turn
-from treasury.engine import funding, jobs, lifecycle, market, reconcile
+from treasury.engine import billing, funding, jobs, lifecycle, market, reconcile
 from treasury.engine.book import Book
 from treasury.engine.draft import Draft
 from treasury.engine.metering import meter
@@ -92,6 +92,7 @@ _HANDLERS: dict[type, Callable[[Draft, Any], None]] = {
     e.ChangeBudget: funding.change,
     e.FreezeBudget: funding.freeze,
     e.ApproveJob: jobs.approve,
+    e.BookBill: billing.book_bill,
     e.ListOffers: market.list_offers,
     e.SeeQuotes: market.see_quotes,
     e.SubmitJob: jobs.submit,

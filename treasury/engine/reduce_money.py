@@ -106,6 +106,10 @@ def _refusal_tolerated(book: Book, fact: e.RefusalTolerated) -> None:
     job.tolerated = (*job.tolerated, fact.why)
 
 
+def _bill_booked(book: Book, fact: e.BillBooked) -> None:
+    book.bills = fact.number
+
+
 def _offers_listed(book: Book, fact: e.OffersListed) -> None:
     for offer in fact.offers:
         record = book.offers.get(offer.id)
@@ -197,6 +201,7 @@ REDUCERS: dict[type, Callable[[Book, Any], None]] = {
     e.SoftCapReached: _soft_cap_reached,
     e.JobApproved: _job_approved,
     e.RefusalTolerated: _refusal_tolerated,
+    e.BillBooked: _bill_booked,
     e.OffersListed: _offers_listed,
     e.Quoted: _quoted,
     e.OfferQuarantined: _offer_quarantined,
