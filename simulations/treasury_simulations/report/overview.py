@@ -29,14 +29,15 @@ def provenance(comparison: Comparison, values: Sequence[Figures]) -> str:
         ("Source", comparison.source or "not stated"),
         ("Licence", comparison.licence or "not stated"),
     ]
-    hashes = "".join(
-        f"<div><dt>{escape(run.label)}</dt><dd><code>{escape(record.journal_hash)}</code></dd></div>"
+    hashes = [
+        (run.label, record.journal_hash)
         for run, record in zip(values, comparison.runs, strict=True)
-    )
+    ]
     unfolded = " open" if len(values) <= _UNFOLDED else ""
     return (
         f'<dl class="facts">{_pairs(facts)}</dl><dl class="facts two">{_pairs(origin)}</dl>'
-        f'<details class="hashes"{unfolded}><summary>Journal hashes</summary><dl>{hashes}</dl>'
+        f'<details class="hashes"{unfolded}><summary>Journal hashes</summary>'
+        f"<dl>{_pairs(hashes)}</dl>"
         + markup.note("The same trace, configuration, strategy and seed give the same hash.")
         + "</details>"
     )

@@ -47,24 +47,7 @@ def price_chart(
     positive = [value for line in values.values() for value in line if value]
     # Cheap and dear accelerators on one picture need a logarithmic scale, one kind does not.
     wide = bool(positive) and max(positive) > 4 * min(positive)
-    plot = bare(
-        "time (UTC)",
-        "USD per GPU-hour" + (" (log)" if wide else ""),
-        300,
-        x_axis_type="datetime",
-        y_axis_type="log" if wide else "linear",
-        x_range=x_range,
-        tools="xpan,pan,box_zoom,wheel_zoom,reset",
-        active_drag="box_zoom",
-        active_scroll=None,
-        min_border_left=left,
-    )
-    if wide:
-        # The library's own choice crowds 4, 4.5 and 5 at the top of a short scale.
-        plot.yaxis.ticker = FixedTicker(
-            ticks=[digit * 10.0**power for power in range(-3, 5) for digit in (1, 2, 5)]
-        )
-        plot.yaxis.formatter = NumeralTickFormatter(format="0,0.[000]")
+    plot = _frame(wide, x_range, left)
     source = sheet.source(
         "prices",
         {
@@ -99,6 +82,28 @@ def price_chart(
         formatters={"$snap_x": "datetime"},
         line_policy="prev",
     )
+    return plot
+
+
+def _frame(wide: bool, x_range: Range1d, left: int) -> figure:
+    plot = bare(
+        "time (UTC)",
+        "USD per GPU-hour" + (" (log)" if wide else ""),
+        300,
+        x_axis_type="datetime",
+        y_axis_type="log" if wide else "linear",
+        x_range=x_range,
+        tools="xpan,pan,box_zoom,wheel_zoom,reset",
+        active_drag="box_zoom",
+        active_scroll=None,
+        min_border_left=left,
+    )
+    if wide:
+        # The library's own choice crowds 4, 4.5 and 5 at the top of a short scale.
+        plot.yaxis.ticker = FixedTicker(
+            ticks=[digit * 10.0**power for power in range(-3, 5) for digit in (1, 2, 5)]
+        )
+        plot.yaxis.formatter = NumeralTickFormatter(format="0,0.[000]")
     return plot
 
 
