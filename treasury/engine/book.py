@@ -110,11 +110,13 @@ class BudgetRecord(msgspec.Struct):
     """A budget in its present period. base: credits its account had posted when the period began,
     less what was moved out since. chain: its cost centre and all above, innermost first.
     children: those directly below. steps: what each step of a rolling window spent, oldest first.
-    debts: lender to what is still owed to it [micro-USD]."""
+    debts: lender to what is still owed to it [micro-USD]. account: the one whose counters say what
+    this level spent, all below it included."""
 
     budget: Budget
     chain: tuple[CostCentre, ...]
     children: tuple[CostCentre, ...]
+    account: str
     start: int = 0
     end: int = 0
     base: int = 0
@@ -131,12 +133,6 @@ class BudgetRecord(msgspec.Struct):
     def parent(self) -> bool:
         """Whether other centres are below it, whose spending its limit counts."""
         return bool(self.children)
-
-    @property
-    def account(self) -> str:
-        """The account whose counters say what this level spent: all below it, itself included."""
-        centre = self.budget.cost_centre
-        return limit(centre) if self.parent else wallet(centre)
 
 
 # (priority falling, submission, id): the queue's total order.
@@ -172,6 +168,7 @@ class Book:
         self.plan_at = NEVER
         # Derived from the above, for speed; not part of the digest.
         self.order: list[QueueKey] = []
+        self.routes_of: dict[CostCentre, list[tuple[str, str | None]]] = {}
         self.queued = 0
         self.by_offer: dict[OfferId, dict[LeaseId, None]] = {}
         self.timers: list[tuple[int, str, Any]] = []
@@ -226,11 +223,12 @@ class Book:
     def routes(self, cost_centre: CostCentre) -> list[tuple[str, str | None]]:
         """Accounts a payment of a cost centre is drawn from: its wallet (debit None: the expense
         of the provider at hand), then the limit of each level that has centres below it."""
-        record = self.budgets[cost_centre]
-        routes: list[tuple[str, str | None]] = [(wallet(cost_centre), None)]
-        routes.extend(
-            (limit(centre), used(centre)) for centre in record.chain if self.budgets[centre].parent
-        )
+        routes = self.routes_of.get(cost_centre)
+        if routes is None:
+            chain = self.budgets[cost_centre].chain
+            routes = [(wallet(cost_centre), None)]
+            routes.extend((limit(c), used(c)) for c in chain if self.budgets[c].parent)
+            self.routes_of[cost_centre] = routes
         return routes
 
     def levels(self, cost_centre: CostCentre) -> list[Level]:

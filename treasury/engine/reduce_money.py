@@ -11,6 +11,7 @@ from treasury.domain.lease import BILLED, LeaseState
 from treasury.domain.time import NEVER
 from treasury.engine.book import Book, BudgetRecord, OfferRecord
 from treasury.engine.moves import accrue, burn, plan_by
+from treasury.ledger.chart import limit, wallet
 
 
 def _configured(book: Book, fact: e.Configured) -> None:
@@ -23,14 +24,16 @@ def _configured(book: Book, fact: e.Configured) -> None:
         while (above := parents.get(chain[-1])) is not None:
             chain.append(above)
         children = tuple(c for c, above in parents.items() if above == budget.cost_centre)
-        known = old.get(budget.cost_centre)
-        if known is None:
-            record = BudgetRecord(budget, tuple(chain), children)
-        else:
+        centre = budget.cost_centre
+        account = limit(centre) if children else wallet(centre)
+        record = BudgetRecord(budget, tuple(chain), children, account)
+        known = old.get(centre)
+        if known is not None:
             record = msgspec.structs.replace(
-                known, budget=budget, chain=tuple(chain), children=children
+                known, budget=budget, chain=record.chain, children=children, account=account
             )
         book.budgets[budget.cost_centre] = record
+    book.routes_of.clear()
     book.lending = any(budget.borrow for budget in fact.budgets)
 
 
