@@ -32,9 +32,9 @@ def burn_down(sheet: Sheet, comparison: Comparison) -> str:
         )
         + f'<div class="grid">{panels}</div>'
         + markup.note(
-            "Held is reserved for running machines and not yet spent. Available is what the guard "
-            "could still let through: the least over the cost centre and all those above it; what "
-            "was carried over from an earlier period may lift it above the limit."
+            "Held is reserved for running machines and not yet spent. Available is what is left "
+            "for new ones: the limit, with what was carried over or moved in, less what is held "
+            "and spent. The levels above must have room as well."
         )
     )
 
