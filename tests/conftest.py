@@ -9,6 +9,9 @@ from typing import Any, NoReturn
 import pytest
 from hypothesis import settings
 
+# The fixture `database`: an empty one of each kind.
+pytest_plugins = ["tests.support.postgres"]
+
 # The same examples each time, no time limit on any, nothing remembered between runs.
 settings.register_profile("house", derandomize=True, deadline=None, database=None)
 settings.load_profile("house")

@@ -17,6 +17,7 @@ from treasury.domain.errors import InvariantBroken, StoreError
 from treasury.domain.transfer import Transfer, TransferKind
 from treasury.domain.turn import Entry
 from treasury.store import SqlStore, migrate, sqlite
+from treasury.store.database import WRITES
 from treasury.store.verify import verify
 
 
@@ -84,7 +85,9 @@ def test_a_database_of_something_else(tmp_path: Path) -> None:
 def test_a_newer_schema_is_refused(path: Path, read_only: bool) -> None:
     """A database of a later version is not touched, and both versions are named."""
     change(path, "UPDATE install SET schema_version = 99")
-    with pytest.raises(StoreError, match=r"newer treasury \(schema 99, this one knows 1\)"):
+    with pytest.raises(
+        StoreError, match=rf"newer treasury \(schema 99, this one knows {migrate.SCHEMA}\)"
+    ):
         SqlStore.open(path, read_only=read_only)
 
 
@@ -94,23 +97,23 @@ def test_an_older_schema_is_migrated_when_opened(
     """A later version brings the tables up to date and keeps every turn; a reader leaves it be."""
     later = tmp_path / "migrations"
     shutil.copytree(migrate.MIGRATIONS, later, ignore=shutil.ignore_patterns("__pycache__"))
-    (later / "versions" / "v0002_note.py").write_text(
+    (later / "versions" / "v0003_note.py").write_text(
         "import sqlalchemy as sa\n"
         "from alembic import op\n"
-        "revision, down_revision = 'v0002', 'v0001'\n"
+        "revision, down_revision = 'v0003', 'v0002'\n"
         "def upgrade():\n"
         "    with op.batch_alter_table('journal') as table:\n"
         "        table.add_column(sa.Column('note', sa.Text))\n"
     )
     monkeypatch.setattr(migrate, "MIGRATIONS", later)
-    monkeypatch.setattr(migrate, "SCHEMA", 2)
-    with pytest.raises(StoreError, match=r"an older treasury \(schema 1, this one knows 2\)"):
+    monkeypatch.setattr(migrate, "SCHEMA", 3)
+    with pytest.raises(StoreError, match=r"an older treasury \(schema 2, this one knows 3\)"):
         SqlStore.open(path, read_only=True)
     store = SqlStore.open(path, durable=False)
     assert [turn.seq for turn in store.entries()] == [1, 2, 3, 4, 5]
     store.close()
     connection = sqlite3.connect(path)
-    assert connection.execute("SELECT schema_version FROM install").fetchall() == [(2,)]
+    assert connection.execute("SELECT schema_version FROM install").fetchall() == [(3,)]
     columns = [row[1] for row in connection.execute("PRAGMA table_info(journal)")]
     assert columns[-1] == "note"
     connection.close()
@@ -122,16 +125,16 @@ def test_a_migration_that_fails_changes_nothing(
     """Half a migration is no migration: the database still opens with the version that made it."""
     later = tmp_path / "migrations"
     shutil.copytree(migrate.MIGRATIONS, later, ignore=shutil.ignore_patterns("__pycache__"))
-    (later / "versions" / "v0002_broken.py").write_text(
+    (later / "versions" / "v0003_broken.py").write_text(
         "from alembic import op\n"
-        "revision, down_revision = 'v0002', 'v0001'\n"
+        "revision, down_revision = 'v0003', 'v0002'\n"
         "def upgrade():\n"
         "    op.execute('CREATE TABLE half (done TEXT)')\n"
         "    op.execute('no such statement')\n"
     )
     with monkeypatch.context() as patch:
         patch.setattr(migrate, "MIGRATIONS", later)
-        patch.setattr(migrate, "SCHEMA", 2)
+        patch.setattr(migrate, "SCHEMA", 3)
         with pytest.raises(StoreError, match="opening it: nothing was written"):
             SqlStore.open(path, durable=False)
     store = SqlStore.open(path, durable=False)
@@ -148,7 +151,8 @@ def test_a_migration_that_fails_changes_nothing(
         ("n" * 300, "File name too long"),
         ("missing/t.db", "there is no folder"),
         (".", "is a folder"),
-        ("postgresql://host/db", "names no database file"),
+        ("postgresql://host", "names no database"),
+        ("mysql://host/db", "names no database we speak"),
         ("sqlite://", "names no database file"),
         ("sqlite:///:memory:", "names no database file"),
     ],
@@ -232,10 +236,10 @@ def test_a_full_disk_loses_nothing(store: SqlStore) -> None:
     """The turn that does not fit is refused whole; with room again the journal goes on."""
     full = True
 
-    @event.listens_for(store._engine, "begin")
+    @event.listens_for(store._database.engine, "begin")
     def limit(connection: Connection) -> None:
         # SQLite takes the present size for a smaller one: the next page is one too many.
-        if full and connection.get_execution_options().get(sqlite.WRITES):
+        if full and connection.get_execution_options().get(WRITES):
             connection.exec_driver_sql("PRAGMA max_page_count = 1")
 
     journal = list(turns(60))

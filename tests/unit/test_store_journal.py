@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from tests.support.books import AWS, entry, transfer, turns
+from tests.support.postgres import TestDatabase
 from treasury.domain.errors import InvariantBroken, StoreError
 from treasury.domain.events import JobQueued
 from treasury.domain.ids import CostCentre, JobId
@@ -20,12 +21,19 @@ from treasury.ports import Store
 from treasury.store import MemoryStore, SqlStore
 from treasury.store.chain import GENESIS, decode, encode
 
+KINDS = ["memory", "sqlite", pytest.param("postgres", marks=pytest.mark.sockets)]
 
-@pytest.fixture(params=["memory", "sql"])
+
+@pytest.fixture(params=KINDS)
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     """An empty store of each kind."""
     kind = request.param
-    made = MemoryStore() if kind == "memory" else SqlStore.open(tmp_path / "t.db", durable=False)
+    if kind == "memory":
+        made: Store = MemoryStore()
+    elif kind == "sqlite":
+        made = SqlStore.open(tmp_path / "t.db", durable=False)
+    else:
+        made = SqlStore.open(request.getfixturevalue("postgres")(), durable=False)
     yield made
     made.close()
 
@@ -76,9 +84,9 @@ def test_commands_wait_in_the_outbox_until_they_are_delivered(store: Store) -> N
         store.delivered(3, 1)
 
 
-def test_all_stores_chain_alike(tmp_path: Path) -> None:
+def test_all_stores_chain_alike(database: TestDatabase) -> None:
     """A database, a kept and an unkept journal in memory reach the same hash."""
-    kept = SqlStore.open(tmp_path / "t.db", durable=False)
+    kept = SqlStore.open(database.url, durable=False)
     stores: list[Store] = [kept, MemoryStore(), MemoryStore(keep=False)]
     for turn in turns(6):
         assert len({store.append(turn) for store in stores}) == 1
@@ -111,34 +119,34 @@ def test_the_wire_form_keeps_the_order_of_dicts() -> None:
     assert encode(again) == encode(turn)
 
 
-def test_a_database_goes_on_where_it_ended(tmp_path: Path) -> None:
+def test_a_database_goes_on_where_it_ended(database: TestDatabase) -> None:
     """After closing and opening, holds made before are resolved and the chain continues."""
-    path = tmp_path / "t.db"
     written = list(turns(12))
     for turn in written:
-        store = SqlStore.open(f"sqlite:///{path}", durable=False)
+        store = SqlStore.open(database.url, durable=False)
         store.append(turn)
         store.close()
-    store = SqlStore.open(path, durable=False)
+    store = SqlStore.open(database.url, durable=False)
     assert list(store.entries()) == written
     assert len(list(store.undelivered())) == 11
     store.close()
-    assert [item.name for item in tmp_path.iterdir()] == ["t.db"]
+    if database.path:
+        assert [item.name for item in database.path.parent.iterdir()] == ["t.db"]
 
 
-def test_the_accounts_table_equals_the_ledger(tmp_path: Path) -> None:
+def test_the_accounts_table_equals_the_ledger(database: TestDatabase) -> None:
     """The counters kept beside the journal are those of the ledger that made the turns."""
     books = Ledger()
-    store = SqlStore.open(tmp_path / "t.db", durable=False)
+    store = SqlStore.open(database.url, durable=False)
     for turn in turns(40, ledger=books):
         store.append(turn)
     assert store.accounts() == books.accounts
     store.close()
 
 
-def test_a_journal_longer_than_a_page_is_read_whole(tmp_path: Path) -> None:
+def test_a_journal_longer_than_a_page_is_read_whole(database: TestDatabase) -> None:
     """Reading goes page by page without losing or repeating a turn."""
-    store = SqlStore.open(tmp_path / "t.db", durable=False)
+    store = SqlStore.open(database.url, durable=False)
     for seq in range(1, 1_201):
         store.append(entry(seq, transfer(seq), at=seq))
     assert [turn.seq for turn in store.entries()] == list(range(1, 1_201))
@@ -146,13 +154,12 @@ def test_a_journal_longer_than_a_page_is_read_whole(tmp_path: Path) -> None:
     store.close()
 
 
-def test_a_reader_sees_what_a_writer_commits(tmp_path: Path) -> None:
+def test_a_reader_sees_what_a_writer_commits(database: TestDatabase) -> None:
     """Another process can read while turns are written, and never blocks them."""
-    path = tmp_path / "t.db"
-    writer = SqlStore.open(path, durable=False)
+    writer = SqlStore.open(database.url, durable=False)
     first, second, third = turns(3)
     writer.append(first)
-    reader = SqlStore.open(path, read_only=True)
+    reader = SqlStore.open(database.url, read_only=True)
     assert reader.last()[0] == 1
     reading = reader.entries()
     assert next(reading) == first
@@ -176,9 +183,9 @@ def test_memory_needs_no_database_library() -> None:
     assert run.stdout.strip() == "[]"
 
 
-def test_names_reach_the_outbox_as_they_are(tmp_path: Path) -> None:
+def test_names_reach_the_outbox_as_they_are(database: TestDatabase) -> None:
     """The outbox names each command's kind, for those who look into the database."""
-    store = SqlStore.open(tmp_path / "t.db", durable=False)
+    store = SqlStore.open(database.url, durable=False)
     for turn in turns(2):
         store.append(turn)
     (row,) = store.outbox_rows()

@@ -8,7 +8,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import CheckConstraint, create_engine
 
 from treasury.store import SqlStore, migrate, sqlite
-from treasury.store.tables import METADATA
+from treasury.store.ledger_tables import METADATA
 
 
 def shape(path: Path) -> dict[str, tuple[object, ...]]:
@@ -49,7 +49,7 @@ def test_migrations_and_tables_agree(tmp_path: Path) -> None:
         row[0] for row in migrated.execute("SELECT sql FROM sqlite_master WHERE sql > ''")
     )
     migrated.close()
-    assert len(checks) == 7
+    assert len(checks) == 11
     assert all(check in text for check in checks)
 
 

@@ -8,6 +8,7 @@ TreasuryError
 │   ├── NotFound               a job, offer, strategy or file that is not there
 │   ├── PluginError            a plug-in that cannot be loaded or made: names its distribution
 │   └── StoreError             a database that cannot be used: older, newer, locked, full
+│       └── Deposed            another process leads now: this one may not write
 ├── ProviderError              what a market answered
 │   ├── Declined               it did not happen: try elsewhere
 │   │   ├── NoCapacity         nothing to be had in `scope` until `until`
@@ -64,6 +65,10 @@ class PluginError(UserError):
 
 class StoreError(UserError):
     """A database that cannot be used as it is. Nothing was written."""
+
+
+class Deposed(StoreError):
+    """Another process took over the lease: this one wrote nothing and must stop."""
 
 
 class ProviderError(TreasuryError):

@@ -8,10 +8,11 @@ from typing import Final
 from sqlalchemy import Connection, insert, inspect, select, update
 
 from treasury.domain.errors import StoreError
+from treasury.store.database import Dialect
 from treasury.store.tables import INSTALL
 
 # The newest schema this code knows; revision `v%04d` of the migrations builds it.
-SCHEMA: Final = 1
+SCHEMA: Final = 2
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
 
 
@@ -43,8 +44,9 @@ def too_old(name: str, found: int) -> str:
     )
 
 
-def upgrade(connection: Connection, name: str) -> None:
+def upgrade(connection: Connection, dialect: Dialect, name: str) -> None:
     """Bring a database to SCHEMA within the connection's transaction. Raises StoreError."""
+    dialect.serialize(connection)
     found = version(connection, name)
     if found != SCHEMA:
         _run_alembic(connection)

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection, Engine, Executable, Row, bindparam, insert, select, update
+from sqlalchemy import Connection, Executable, Row, bindparam, insert, select, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from treasury.domain.errors import InvariantBroken, StoreError
@@ -15,8 +15,10 @@ from treasury.domain.transfer import TransferKind
 from treasury.domain.turn import Entry
 from treasury.ledger.chart import policy_of
 from treasury.ledger.ledger import Account
-from treasury.store import migrate, sqlite
+from treasury.store import migrate
 from treasury.store.chain import GENESIS, encode, link, read
+from treasury.store.database import Database, Work, open_database
+from treasury.store.lease import JOURNAL_ROLE, TTL, Leadership, check_unled
 from treasury.store.rows import (
     Values,
     account_of,
@@ -28,6 +30,8 @@ from treasury.store.rows import (
     turn_values,
 )
 from treasury.store.tables import ACCOUNTS, JOURNAL, OUTBOX, TRANSFERS
+
+T = TypeVar("T")
 
 # Rows read at once: a journal of any length is read in flat memory.
 PAGE: Final = 512
@@ -80,11 +84,11 @@ class SqlStore:
     taken or not.
     """
 
-    def __init__(self, engine: Engine, name: str) -> None:
+    def __init__(self, database: Database) -> None:
         """Use `open`."""
-        self.name = name
-        self._engine = engine
-        self._writer: Connection | None = None
+        self.name = database.name
+        self._database = database
+        self._leadership: Leadership | None = None
         # What is known of the journal's end; seq -1 when it must be read.
         self._seq = -1
         self._hash = GENESIS
@@ -93,21 +97,41 @@ class SqlStore:
 
     @classmethod
     def open(cls, url: str | Path, *, durable: bool = True, read_only: bool = False) -> "SqlStore":
-        """The store of a database, which is made or migrated if need be.
+        """The store of a database, whose tables are made or migrated if need be.
 
-        url: "sqlite:///path" or a path. durable=False is for replays whose input can be replayed
-        again: power loss may take the newest turns. read_only: never made, never migrated.
-        Raises StoreError.
+        url: a path, "sqlite:///path" or "postgresql://user@host/database". durable=False is for
+        replays whose input can be replayed again: power loss may take the newest turns. read_only:
+        never made, never migrated. Raises StoreError.
         """
-        path = _path_of(str(url))
-        sqlite.check_file(path, must_exist=read_only)
-        store = cls(sqlite.connect(path, durable=durable, read_only=read_only), str(path))
+        store = cls(open_database(str(url), durable=durable, read_only=read_only))
         try:
             store._prepare(read_only)
         except BaseException:
             store.close()
             raise
         return store
+
+    def lead(self, holder: str, *, ttl: int = TTL) -> bool:
+        """Take, renew or take over the journal's lease; whether this store holds it now.
+
+        Call it until it is true, then again every third of `ttl` [ns]; from the first call on each
+        write is refused with Deposed unless this store leads. holder: a name for people. A process
+        that stood by reads the journal anew when it takes over.
+        """
+        leadership = self._leadership
+        if leadership is None or leadership.holder != holder:
+            leadership = Leadership(self._database.dialect, JOURNAL_ROLE, holder, ttl=ttl)
+            self._leadership = leadership
+        before = leadership.epoch
+        leads = self._write("taking the lease", leadership.seek)
+        if leadership.epoch != before:
+            self._forget()
+        return leads
+
+    @property
+    def leader(self) -> str:
+        """Who led when `lead` was last false."""
+        return self._leadership.leader if self._leadership else ""
 
     def append(self, entry: Entry) -> bytes:
         """Commit one turn; the journal's hash after it. Raises StoreError, writing nothing, and
@@ -118,16 +142,13 @@ class SqlStore:
         body = encode(entry)
         digest = link(prev, body)
         turn = turn_values(entry, body, prev, digest)
+        add = partial(self._add, entry, turn)
         try:
-            with self._write(f"committing turn {entry.seq}") as connection:
-                self._add_turn(connection, turn)
-                if entry.transfers:
-                    self._add_transfers(connection, entry)
-                if entry.commands:
-                    connection.execute(_ADD_COMMAND, outbox_values(entry))
-        except BaseException:
+            self._write(f"committing turn {entry.seq}", add)
+        except BaseException as error:
             self._forget()
-            raise
+            if not (isinstance(error, StoreError) and self._was_taken(error, entry.seq, digest)):
+                raise
         self._seq, self._hash = entry.seq, digest
         return digest
 
@@ -163,9 +184,13 @@ class SqlStore:
 
     def delivered(self, seq: int, index: int) -> None:
         """Mark a command as sent; one that is marked already stays so."""
-        with self._write(f"marking command {index} of turn {seq}") as connection:
+
+        def mark(connection: Connection) -> None:
+            self._fence(connection)
             if connection.execute(_DELIVERED, {"of": seq, "index": index}).rowcount != 1:
                 raise InvariantBroken(f"turn {seq} has no command {index}")
+
+        self._write(f"marking command {index} of turn {seq}", mark)
 
     def turn_rows(self, after: int = 0) -> Iterator[Row[Any]]:
         """Rows of the journal with seq > `after`, as they are."""
@@ -197,22 +222,43 @@ class SqlStore:
         return found
 
     def close(self) -> None:
-        """Release the database."""
-        self._forget()
-        self._engine.dispose()
+        """Give back the lease, if it is held, and release the database."""
+        try:
+            if self._leadership is not None and self._leadership.epoch:
+                self._write("giving back the lease", self._leadership.release)
+        finally:
+            self._database.close()
 
     def _prepare(self, read_only: bool) -> None:
         """Build or migrate the tables, or refuse the database."""
         if read_only:
-            with self._guard("opening it"), self._engine.connect() as connection:
-                found = migrate.version(connection, self.name)
+            with self._guard("opening it"):
+                found = self._database.read(partial(migrate.version, name=self.name))
             if found != migrate.SCHEMA:
                 raise StoreError(migrate.too_old(self.name, found))
         else:
-            with self._write("opening it") as connection:
-                migrate.upgrade(connection, self.name)
+            upgrade = partial(migrate.upgrade, dialect=self._database.dialect, name=self.name)
+            self._write("opening it", upgrade)
         # Read now: a turn that another process adds from here on is not ours to follow.
         self._tip()
+
+    def _fence(self, connection: Connection) -> None:
+        """Only who leads may write; and nobody beside a leader."""
+        if self._leadership is not None:
+            self._leadership.fence(connection)
+        else:
+            check_unled(connection, self._database.dialect, JOURNAL_ROLE, self.name)
+
+    def _was_taken(self, error: StoreError, seq: int, digest: bytes) -> bool:
+        """Whether a turn is in the journal although its commit's answer was lost."""
+        if error.__cause__ is None or not self._database.dialect.lost(error.__cause__):
+            return False
+        try:
+            return self.last() == (seq, digest)
+        except StoreError as silent:
+            raise StoreError(
+                f"{silent}; whether turn {seq} was written is not known: the next start finds out"
+            ) from error
 
     def _tip(self) -> tuple[int, bytes]:
         """The journal's end as this store left it."""
@@ -220,6 +266,15 @@ class SqlStore:
             self._seq, self._hash = self.last()
             self._paths = {row.path for row in self._read(_PATHS)}
         return self._seq, self._hash
+
+    def _add(self, entry: Entry, turn: Values, connection: Connection) -> None:
+        """All rows of a turn."""
+        self._fence(connection)
+        self._add_turn(connection, turn)
+        if entry.transfers:
+            self._add_transfers(connection, entry)
+        if entry.commands:
+            connection.execute(_ADD_COMMAND, outbox_values(entry))
 
     def _add_turn(self, connection: Connection, turn: Values) -> None:
         try:
@@ -244,8 +299,9 @@ class SqlStore:
                 self._paths.add(path)
         if opened:
             connection.execute(_ADD_ACCOUNT, opened)
-        if changed and connection.execute(_CHANGE_ACCOUNT, changed).rowcount != len(changed):
-            raise InvariantBroken(f"turn {entry.seq} changes accounts that are not there")
+        if changed:
+            # One that is not there after all fails with the transfers, whose sides are keys.
+            connection.execute(_CHANGE_ACCOUNT, changed)
         connection.execute(_ADD_TRANSFER, [transfer_values(entry.seq, t) for t in transfers])
 
     def _find_hold(self, connection: Connection, hold_id: int) -> int:
@@ -256,30 +312,30 @@ class SqlStore:
         return int(amount)
 
     def _read(self, statement: Executable, **values: object) -> Sequence[Row[Any]]:
-        """All rows of a query, on a connection of its own that holds no snapshot afterwards."""
-        with self._guard("reading it"), self._engine.connect() as connection:
-            return connection.execute(statement, values).all()
+        """All rows of a query, on a connection that holds no snapshot afterwards."""
+        with self._guard("reading it"):
+            return self._database.read(
+                lambda connection: connection.execute(statement, values).all()
+            )
 
-    @contextmanager
-    def _write(self, doing: str) -> Iterator[Connection]:
+    def _write(self, doing: str, work: Work[T]) -> T:
         """One transaction that writes, or StoreError and nothing written."""
         with self._guard(doing):
-            if self._writer is None:
-                connection = self._engine.connect()
-                self._writer = connection.execution_options(**{sqlite.WRITES: True})
-            with self._writer.begin():
-                yield self._writer
+            return self._database.write(work)
 
     @contextmanager
     def _guard(self, doing: str) -> Iterator[None]:
         """The driver's errors as ours: what is wrong with the database, and what came of it."""
+        dialect = self._database.dialect
+        failures: tuple[type[Exception], ...] = (DBAPIError, OverflowError, *dialect.ERRORS)
         try:
             yield
         except IntegrityError as error:
             raise InvariantBroken(f"{self.name}: {doing}: {error.orig}") from error
-        except (DBAPIError, OverflowError) as error:
-            cause = sqlite.meaning(getattr(error, "orig", error))
-            raise StoreError(f"{self.name} {cause} ({doing}: nothing was written)") from error
+        except failures as error:
+            cause = dialect.meaning(getattr(error, "orig", error))
+            came = "its outcome is unknown" if dialect.lost(error) else "nothing was written"
+            raise StoreError(f"{self.name} {cause} ({doing}: {came})") from error
 
     @contextmanager
     def _damage(self, where: str = "") -> Iterator[None]:
@@ -294,16 +350,4 @@ class SqlStore:
         self._seq = -1
         self._paths.clear()
         self._held.clear()
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
-
-
-def _path_of(url: str) -> Path:
-    """The file a URL or path names. Raises StoreError for a database we do not speak."""
-    scheme, separator, rest = url.partition("://")
-    if not separator:
-        return Path(url)
-    if scheme != "sqlite" or not rest.startswith("/") or rest[1:] in {"", ":memory:"}:
-        raise StoreError(f'{url!r} names no database file: expected a path or "sqlite:///path"')
-    return Path(rest[1:])
+        self._database.release()

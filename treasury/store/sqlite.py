@@ -1,22 +1,43 @@
 """All that is SQLite's own: connecting, pragmas, how a transaction begins, what its errors mean."""
 
+import json
 import sqlite3
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
-from sqlalchemy import Connection, Engine, create_engine, event
+import aiosqlite
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    Integer,
+    Table,
+    bindparam,
+    cast,
+    create_engine,
+    event,
+    func,
+    literal,
+    select,
+)
+from sqlalchemy.dialects.sqlite import Insert, insert
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.pool import NullPool
+from sqlalchemy.pool import AsyncAdaptedQueuePool, NullPool
 
 from treasury.domain.errors import StoreError
+from treasury.store.database import WRITES, Dialect, Work
 from treasury.store.tables import Int64
+
+T = TypeVar("T")
 
 # How long a statement waits for another process's transaction.
 BUSY_SECONDS: Final = 10.0
-# Set on a connection whose transactions write: they take the write lock when they begin, since one
-# that reads first and then writes is refused without waiting.
-WRITES: Final = "treasury_writes"
+# The Julian day of 1970-01-01T00:00Z, and the milliseconds of a day: SQLite's clock has no finer.
+_EPOCH_DAY: Final = 2440587.5
+_DAY_MS: Final = 86_400_000
 
 _MEANING: Final = (
     ("SQLITE_BUSY", "is locked by another process"),
@@ -38,14 +59,98 @@ def _int64(*_: Any, **__: Any) -> str:
     return "INTEGER"
 
 
+class SqliteDialect:
+    """SQLite's part of `Dialect`."""
+
+    ERRORS: tuple[type[Exception], ...] = (sqlite3.Error,)
+
+    def meaning(self, error: BaseException | None) -> str:
+        """What an error of the driver says about the database, to follow its name."""
+        name = getattr(error, "sqlite_errorname", None) or ""
+        for prefix, text in _MEANING:
+            if name.startswith(prefix):
+                return text
+        return f"refuses: {error}"
+
+    def lost(self, _error: BaseException, /) -> bool:
+        """There is no connection that could be lost: a commit's answer always comes."""
+        return False
+
+    def now(self) -> ColumnElement[int]:
+        """The machine's clock [ns], to the millisecond."""
+        days = func.julianday("now") - literal(_EPOCH_DAY)
+        return cast(days * literal(_DAY_MS), Integer) * literal(1_000_000)
+
+    def insert(self, table: Table) -> Insert:
+        """An insert that knows ON CONFLICT."""
+        return insert(table)
+
+    def among(self, column: ColumnElement[Any], name: str) -> ColumnElement[bool]:
+        """Membership in a list that is bound as JSON."""
+        return column.in_(select(func.json_each(bindparam(name)).table_valued("value").c.value))
+
+    def listed(self, values: Sequence[Any]) -> str:
+        """The list as JSON."""
+        return json.dumps(values)
+
+    def add_rows(
+        self, connection: Connection, table: Table, rows: Sequence[tuple[Any, ...]]
+    ) -> None:
+        """One prepared statement, run for each row."""
+        marks = ", ".join("?" * len(table.columns))
+        connection.exec_driver_sql(f"INSERT INTO {table.name} VALUES ({marks})", list(rows))
+
+    def serialize(self, connection: Connection) -> None:
+        """A transaction that writes has the database to itself."""
+
+
+DIALECT: Final[Dialect] = SqliteDialect()
+
+
+class SqliteDatabase:
+    """A database file, driven on the caller's thread."""
+
+    dialect = DIALECT
+
+    def __init__(self, url: str, *, durable: bool, read_only: bool) -> None:
+        """Raises StoreError for a path that cannot hold a database or has none."""
+        path = path_of(url)
+        check_file(path, must_exist=read_only)
+        self.name = str(path)
+        self.engine = connect(path, durable=durable, read_only=read_only)
+        self._writer: Connection | None = None
+
+    def read(self, work: Work[T]) -> T:
+        """See `Database`."""
+        with self.engine.connect() as connection:
+            return work(connection)
+
+    def write(self, work: Work[T]) -> T:
+        """See `Database`."""
+        if self._writer is None:
+            self._writer = self.engine.connect().execution_options(**{WRITES: True})
+        with self._writer.begin():
+            return work(self._writer)
+
+    def release(self) -> None:
+        """See `Database`."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+    def close(self) -> None:
+        """See `Database`."""
+        self.release()
+        self.engine.dispose()
+
+
 def connect(path: Path, *, durable: bool, read_only: bool) -> Engine:
     """An engine for a database file. Opens nothing yet.
 
     durable=False leaves flushing to the operating system: the death of the process loses nothing,
     the loss of power may lose the newest turns.
     """
-    mode = "ro" if read_only else "rwc"
-    uri = f"file:{quote(str(path))}?mode={mode}"
+    uri = _uri(path, "ro" if read_only else "rwc")
 
     def open_connection() -> sqlite3.Connection:
         connection = sqlite3.connect(
@@ -54,24 +159,77 @@ def connect(path: Path, *, durable: bool, read_only: bool) -> Engine:
         # Text that somebody damaged is still read, so that verification can name its row.
         connection.text_factory = lambda raw: raw.decode(errors="surrogateescape")
         try:
-            connection.execute("PRAGMA foreign_keys = ON")
-            connection.execute("PRAGMA trusted_schema = OFF")
-            if not read_only:
-                connection.execute("PRAGMA journal_mode = WAL")
-                connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'OFF'}")
+            _set_up(connection.execute, durable=durable, read_only=read_only)
         except sqlite3.Error:
             connection.close()
             raise
         return connection
 
     engine = create_engine("sqlite://", creator=open_connection, poolclass=NullPool)
-
-    @event.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
-        writes = connection.get_execution_options().get(WRITES, False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
+    event.listen(engine, "begin", _begin)
     return engine
+
+
+def connect_async(url: str, *, durable: bool) -> AsyncEngine:
+    """An asynchronous engine for a database file, which is made if need be. Raises StoreError."""
+    path = path_of(url)
+    check_file(path, must_exist=False)
+    uri = _uri(path, "rwc")
+
+    async def open_connection() -> aiosqlite.Connection:
+        return await aiosqlite.connect(
+            uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+        )
+
+    engine = create_async_engine(
+        "sqlite+aiosqlite://",
+        async_creator=open_connection,
+        poolclass=AsyncAdaptedQueuePool,
+        pool_size=3,
+        max_overflow=0,
+    )
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def set_up(connection: Any, _: Any) -> None:
+        cursor = connection.cursor()
+        _set_up(cursor.execute, durable=durable, read_only=False)
+        cursor.close()
+
+    event.listen(engine.sync_engine, "begin", _begin)
+    return engine
+
+
+def _set_up(execute: Callable[[str], Any], *, durable: bool, read_only: bool) -> None:
+    """What each connection is told first."""
+    execute("PRAGMA foreign_keys = ON")
+    execute("PRAGMA trusted_schema = OFF")
+    if not read_only:
+        execute("PRAGMA journal_mode = WAL")
+        execute(f"PRAGMA synchronous = {'FULL' if durable else 'OFF'}")
+
+
+def _begin(connection: Connection) -> None:
+    writes = connection.get_execution_options().get(WRITES, False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _uri(path: Path, mode: str) -> str:
+    return f"file:{quote(str(path))}?mode={mode}"
+
+
+def path_of(url: str) -> Path:
+    """The file a URL or path names. Raises StoreError for a URL without one."""
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        return Path(url)
+    if scheme != "sqlite" or not rest.startswith("/") or rest[1:] in {"", ":memory:"}:
+        raise StoreError(f'{url!r} names no database file: expected a path or "sqlite:///path"')
+    return Path(rest[1:])
+
+
+def name_of(url: str) -> str:
+    """What messages call the database."""
+    return str(path_of(url))
 
 
 def check_file(path: Path, *, must_exist: bool) -> None:
@@ -86,12 +244,3 @@ def check_file(path: Path, *, must_exist: bool) -> None:
         raise StoreError(f"{path} does not exist: expected a database written by treasury")
     if not has_folder:
         raise StoreError(f"{path} cannot be made: there is no folder {path.parent}")
-
-
-def meaning(error: BaseException | None) -> str:
-    """What an error of the driver says about the database, to follow its name."""
-    name = getattr(error, "sqlite_errorname", None) or ""
-    for prefix, text in _MEANING:
-        if name.startswith(prefix):
-            return text
-    return f"refuses: {error}"

@@ -102,5 +102,15 @@ INSTALL = Table(
     Column("created_at", Int64, nullable=False),
 )
 
+# Who may write, by role. epoch: rises with each change of holder; an older one cannot write.
+LEASE = Table(
+    "lease",
+    METADATA,
+    Column("role", Text, primary_key=True),
+    Column("holder", Text, nullable=False),
+    Column("epoch", Int64, nullable=False),
+    Column("expires_at", Int64, nullable=False),
+)
+
 # What start-up asks for: few rows of a table that only grows.
 Index("outbox_delivered", OUTBOX.c.delivered, OUTBOX.c.seq, OUTBOX.c.idx)

@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from treasury.store.tables import METADATA
+from treasury.store.ledger_tables import METADATA
 
 context.configure(
     connection=context.config.attributes["connection"],

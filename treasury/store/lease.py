@@ -1,0 +1,127 @@
+"""Leadership: a row in the database says which process may write, and fences off every other.
+
+The row has a holder, an epoch and an end. One statement takes it, renews it or takes it over, by
+the database's clock alone. The epoch rises with each change of hands, and each transaction that
+writes first looks whether its own is still the row's: one whose process was asleep, cut off or
+believed dead cannot write, whatever it believes itself.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+from sqlalchemy import Connection, and_, bindparam, case, or_, select
+
+from treasury.domain.errors import Deposed, StoreError
+from treasury.domain.time import SECOND
+from treasury.store.database import Dialect
+from treasury.store.tables import LEASE
+
+# The engine's journal, and the writer of the shared ledger.
+JOURNAL_ROLE: Final = "journal"
+LEDGER_ROLE: Final = "ledger"
+# How long a holder may be silent. Renewing at a third of it forgives two lost attempts.
+TTL: Final = 60 * SECOND
+
+_ROW = LEASE.c
+# FOR SHARE: who takes over waits until the transactions in flight have ended.
+_FENCE: Final = (
+    select(_ROW.epoch)
+    .where(
+        _ROW.role == bindparam("role"),
+        _ROW.holder == bindparam("holder"),
+        _ROW.epoch == bindparam("epoch"),
+    )
+    .with_for_update(read=True)
+)
+_SEEN: Final = select(_ROW.holder, _ROW.epoch, _ROW.expires_at).where(
+    _ROW.role == bindparam("role")
+)
+
+
+class Leadership:
+    """One contender for one role. Every method is used inside a transaction that writes."""
+
+    def __init__(
+        self,
+        dialect: Dialect,
+        role: str,
+        holder: str,
+        *,
+        ttl: int = TTL,
+        tick: Callable[[], int] = time.perf_counter_ns,
+    ) -> None:
+        """holder: a name for people; two processes of one name are still told apart, by epoch.
+
+        ttl: how long the holder may be silent [ns]. tick: a clock that only goes forward [ns].
+        """
+        self.role, self.holder = role, holder
+        self.epoch = 0
+        self._dialect, self._ttl, self._tick = dialect, ttl, tick
+        # The row as it was seen last, and when it was first seen so.
+        self._seen: tuple[str, int, int] | None = None
+        self._seen_at = 0
+
+    def seek(self, connection: Connection) -> bool:
+        """Take, renew or take over the lease; whether this contender holds it now.
+
+        An expired lease is anyone's. So is one whose row has not changed for `ttl` by our own
+        forward clock: the database's clock may have been set back, and then a dead holder's
+        lease would end a day too late.
+        """
+        now = self._dialect.now()
+        still = self._seen is not None and self._tick() - self._seen_at > self._ttl
+        _, epoch, expires_at = self._seen if self._seen is not None and still else ("", -1, -1)
+        row = self._dialect.insert(LEASE).values(
+            role=self.role, holder=self.holder, epoch=1, expires_at=now + self._ttl
+        )
+        mine = and_(LEASE.c.holder == self.holder, LEASE.c.epoch == self.epoch)
+        silent = and_(LEASE.c.epoch == epoch, LEASE.c.expires_at == expires_at)
+        statement = row.on_conflict_do_update(
+            index_elements=[LEASE.c.role],
+            set_={
+                "holder": row.excluded.holder,
+                "epoch": case((mine, LEASE.c.epoch), else_=LEASE.c.epoch + 1),
+                "expires_at": row.excluded.expires_at,
+            },
+            where=or_(mine, LEASE.c.expires_at <= now, silent),
+        ).returning(LEASE.c.epoch)
+        found = connection.execute(statement).scalar()
+        self.epoch = 0 if found is None else int(found)
+        if not self.epoch:
+            self._look(connection)
+        return self.epoch > 0
+
+    def _look(self, connection: Connection) -> None:
+        row = connection.execute(_SEEN, {"role": self.role}).one()
+        seen = (row.holder, row.epoch, row.expires_at)
+        if seen != self._seen:
+            self._seen, self._seen_at = seen, self._tick()
+
+    @property
+    def leader(self) -> str:
+        """Who held the lease when this contender last failed to get it."""
+        return self._seen[0] if self._seen else ""
+
+    def fence(self, connection: Connection) -> None:
+        """Raises Deposed unless this contender holds the lease until the transaction ends."""
+        values = {"role": self.role, "holder": self.holder, "epoch": self.epoch}
+        if connection.execute(_FENCE, values).scalar() is None:
+            raise Deposed(
+                f"{self.holder!r} does not lead any more: another process took over the"
+                f" {self.role} (its epoch was {self.epoch}); nothing was written"
+            )
+
+    def release(self, connection: Connection) -> None:
+        """Give the lease back, so that the next one need not wait for its end."""
+        mine = (_ROW.role == self.role, _ROW.holder == self.holder, _ROW.epoch == self.epoch)
+        connection.execute(LEASE.update().where(*mine).values(expires_at=0))
+        self.epoch = 0
+
+
+def check_unled(connection: Connection, dialect: Dialect, role: str, name: str) -> None:
+    """Raises StoreError while some process leads: one that never asked may not write beside it."""
+    held = select(_ROW.holder).where(_ROW.role == role, _ROW.expires_at > dialect.now())
+    holder = connection.execute(held).scalar()
+    if holder is not None:
+        raise StoreError(f"{name} is in use: {holder!r} leads its {role}; nothing was written")
