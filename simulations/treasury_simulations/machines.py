@@ -59,12 +59,14 @@ class Work:
 
 
 class Gang:
-    """The machines of one placement and what runs on them."""
+    """The machines of one placement and what runs on them. size: how many were granted; machines:
+    those that are left."""
 
-    __slots__ = ("machines", "placement", "pool", "token", "work")
+    __slots__ = ("machines", "placement", "pool", "size", "token", "work")
 
-    def __init__(self, placement: PlacementId, pool: Pool, token: Token) -> None:
+    def __init__(self, placement: PlacementId, pool: Pool, token: Token, size: int) -> None:
         self.placement = placement
+        self.size = size
         self.pool = pool
         self.token = token
         self.machines: dict[LeaseId, Machine] = {}

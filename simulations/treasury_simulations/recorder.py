@@ -92,16 +92,7 @@ class Recorder:
                 unallocated=self._unallocated,
             ),
             budgets=self._wallets.series(),
-            prices=[
-                PriceSeries(
-                    offer=offer,
-                    gpus=self._gpus[offer],
-                    at=series.at,
-                    rate=series.columns[0],
-                    depth=series.columns[1],
-                )
-                for offer, series in self._prices.items()
-            ],
+            prices=self._price_series(),
             refusals=refusals,
         )
 
@@ -109,12 +100,21 @@ class Recorder:
         del at
         for offer in fact.offers:
             self._gpus[offer.id] = offer.shape.gpus
-            self._prices.setdefault(offer.id, Series(2))
+            self._prices.setdefault(offer.id, Series())
 
     def _quoted(self, fact: e.Quoted, at: int) -> None:
         for quote in fact.quotes:
             rate = quote.rate if quote.depth else -1
-            self._prices[quote.offer].add(at, rate, quote.depth)
+            self._prices[quote.offer].add((at, rate, quote.depth))
+
+    def _price_series(self) -> list[PriceSeries]:
+        made = []
+        for offer, series in self._prices.items():
+            at, rate, depth = series.columns(3)
+            made.append(
+                PriceSeries(offer=offer, gpus=self._gpus[offer], at=at, rate=rate, depth=depth)
+            )
+        return made
 
     def _collect(self) -> None:
         """Write down the machines that ended since the last turn."""

@@ -2,41 +2,45 @@
 
 from typing import Final
 
-# Points a chart can show; with twice as many the stretches are doubled.
-_POINTS: Final = 1_000
+# With this many points the stretches are made so long that half of them are left: no chart shows
+# more, and memory stays flat however long the replay.
+_MOST: Final = 2_000
+
+Point = tuple[int, ...]
 
 
 class Series:
-    """Parallel columns by instant. At most 2,000 points: as more come, time is cut into ever longer
-    stretches, of which the last state is kept."""
+    """States (at [ns], value, ...) by instant; fewer than 2,000 of them. As more come, time is cut
+    into ever longer stretches, of which the last state is kept."""
 
-    __slots__ = ("at", "columns", "_stretch")
+    __slots__ = ("_points", "_stretch", "_until")
 
-    def __init__(self, width: int) -> None:
-        self.at: list[int] = []
-        self.columns: tuple[list[int], ...] = tuple([] for _ in range(width))
+    def __init__(self) -> None:
+        self._points: list[Point] = []
         self._stretch = 1
+        self._until = 0
 
-    def add(self, at: int, *values: int) -> None:
-        """The state from an instant [ns] on; instants never fall."""
-        times = self.at
-        if times and at // self._stretch == times[-1] // self._stretch:
-            for column, value in zip(self.columns, values, strict=True):
-                column[-1] = value
+    def add(self, point: Point) -> None:
+        """The state from the instant `point[0]` on; instants never fall."""
+        at = point[0]
+        if at < self._until and self._points:
+            self._points[-1] = point
             return
-        times.append(at)
-        for column, value in zip(self.columns, values, strict=True):
-            column.append(value)
-        if len(times) >= 2 * _POINTS:
+        self._points.append(point)
+        self._until = at - at % self._stretch + self._stretch
+        if len(self._points) >= _MOST:
             self._thin()
 
+    def columns(self, width: int) -> tuple[list[int], ...]:
+        """The instants and the values, each as a list; `width` lists in all."""
+        if not self._points:
+            return tuple([] for _ in range(width))
+        return tuple([list(column) for column in zip(*self._points, strict=True)])
+
     def _thin(self) -> None:
-        times = self.at
-        span = times[-1] - times[0]
-        self._stretch = max(2 * self._stretch, span // _POINTS)
-        cells = [at // self._stretch for at in times]
-        last = len(times) - 1
-        keep = [i for i, cell in enumerate(cells) if i == last or cells[i + 1] != cell]
-        times[:] = [times[i] for i in keep]
-        for column in self.columns:
-            column[:] = [column[i] for i in keep]
+        points = self._points
+        self._stretch = max(2 * self._stretch, 2 * (points[-1][0] - points[0][0]) // _MOST)
+        by_cell = {point[0] // self._stretch: point for point in points}
+        self._points = list(by_cell.values())
+        last = points[-1][0]
+        self._until = last - last % self._stretch + self._stretch

@@ -27,7 +27,7 @@ class _Level:
     def __init__(self, budget: Budget) -> None:
         self.budget = budget
         self.available = self.held = self.spent = 0
-        self.series = Series(3)
+        self.series = Series()
 
 
 class Wallets:
@@ -44,17 +44,20 @@ class Wallets:
 
     def series(self) -> list[BudgetSeries]:
         """One series a budget, in the configuration's order."""
-        return [
-            BudgetSeries(
-                cost_centre=centre,
-                limit=level.budget.amount,
-                at=level.series.at,
-                available=level.series.columns[0],
-                held=level.series.columns[1],
-                spent=level.series.columns[2],
+        made = []
+        for centre, level in self._levels.items():
+            at, available, held, spent = level.series.columns(4)
+            made.append(
+                BudgetSeries(
+                    cost_centre=centre,
+                    limit=level.budget.amount,
+                    at=at,
+                    available=available,
+                    held=held,
+                    spent=spent,
+                )
             )
-            for centre, level in self._levels.items()
-        ]
+        return made
 
     def take(self, transfers: tuple[Transfer, ...], at: int) -> None:
         """A turn's transfers, written at an instant [ns]; after the turn's facts."""
@@ -83,7 +86,7 @@ class Wallets:
                     level.spent += amount
             touched[level.budget.cost_centre] = level
         for level in touched.values():
-            level.series.add(at, level.available, level.held, level.spent)
+            level.series.add((at, level.available, level.held, level.spent))
 
     def _direct(self, transfer: Transfer, touched: dict[CostCentre, _Level]) -> None:
         source = self._accounts.get(transfer.credit)

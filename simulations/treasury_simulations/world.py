@@ -174,7 +174,8 @@ class World:
         running = self.working.get(command.job)
         if running is not None:
             raise InvariantBroken(f"{command.job} is at work on placement {running.placement}")
-        if gang is None or tuple(gang.machines) != command.leases:
+        whole = gang is not None and len(gang.machines) == gang.size
+        if gang is None or not whole or tuple(gang.machines) != command.leases:
             raise InvariantBroken(f"{command.job}: placement {command.placement} is not complete")
         if not all(machine.ready for machine in gang.machines.values()):
             raise InvariantBroken(f"{command.job}: placement {command.placement} is not ready")
@@ -216,13 +217,13 @@ class World:
             self._answers[command.token] = answer
             self._replies.append(answer)
             return
-        gang = Gang(command.placement, pool, command.token)
+        count = len(command.leases)
+        gang = Gang(command.placement, pool, command.token, count)
         self.gangs[command.placement] = gang
         for lease in command.leases:
             name = f"{pool.provider.name}-{lease}"
             machine = Machine(lease, name, gang, command.bid, now, pool.rate)
             gang.machines[lease] = pool.machines[lease] = self.machines[lease] = machine
-        count = len(command.leases)
         pool.staying += count
         pool.provider.held += count
         pool.note(now)

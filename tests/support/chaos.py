@@ -4,7 +4,7 @@ from random import Random
 from typing import Any
 
 from tests.support.worlds import MemoryTrace, Row, job, pool
-from treasury.domain.budget import Budget
+from treasury.domain.budget import Budget, Mode, Period
 from treasury.domain.job import JobSpec, Requirement
 from treasury.domain.market import Capabilities, Tenure
 from treasury.domain.money import MICRO, NANO
@@ -85,12 +85,17 @@ def _budgets(dice: Random) -> tuple[Budget, ...]:
     def amount() -> int:
         return dice.choice((0, 20, 500, 5_000, 5_000)) * MICRO
 
+    period = dice.choice((Period.ONCE, Period.ONCE, Period.DAY, Period.WEEK))
+    mode = dice.choice((Mode.ENFORCE, Mode.ENFORCE, Mode.ENFORCE, Mode.RECOMMEND, Mode.OBSERVE))
     return (
-        Budget(cost_centre="org", amount=amount() + 20 * MICRO),
+        Budget(cost_centre="org", amount=amount() + 20 * MICRO, period=period),
         Budget(
             cost_centre="team",
             parent="org",
             amount=amount(),
+            period=period,
+            carry=dice.choice((0, 500)),
+            mode=mode,
             front_load=dice.choice((0, 0, 300)),
             job_cap=dice.choice((0, 0, 30 * MICRO)),
         ),
@@ -98,6 +103,8 @@ def _budgets(dice: Random) -> tuple[Budget, ...]:
             cost_centre="lab",
             parent="org",
             amount=amount(),
+            borrow=dice.choice((0, 0, 50 * MICRO)),
+            day_cap=dice.choice((0, 0, 40 * MICRO)),
             ceiling=dice.choice((0, 0, 2 * NANO)),
             burn_cap=dice.choice((0, 0, 6 * NANO)),
         ),
