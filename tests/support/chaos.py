@@ -20,7 +20,7 @@ PROVIDERS = ("aws", "vast")
 def chaos(seed: int) -> Scenario:
     """A scenario of up to five pools and eight jobs in which everything that can vary does."""
     dice = Random(seed)
-    trace = _trace(dice)
+    trace: Any = _trace(dice)
     settings = EngineSettings(
         tick=dice.choice((MINUTE, 10 * MINUTE, 37 * MINUTE)),
         accrual=dice.choice((20 * MINUTE, HOUR)),
@@ -32,7 +32,7 @@ def chaos(seed: int) -> Scenario:
         settings=settings,
         budgets=_budgets(dice),
         jobs=_jobs(dice),
-        trace=trace,  # type: ignore[arg-type]
+        trace=trace,
         markets={provider: _model(dice) for provider in PROVIDERS},
         seed=seed,
     )
@@ -151,7 +151,8 @@ class Hostile:
         if dice.random() < 0.05:
             raise RuntimeError("no plan today")
         if dice.random() < 0.05:
-            return dice.choice((None, "a plan", Plan(snapshot.version, (None,))))  # type: ignore[return-value,arg-type]
+            nonsense: Any = dice.choice((None, "a plan", Plan(snapshot.version, (None,))))
+            return nonsense
         jobs = [view.spec.id for view in snapshot.jobs] + ["nobody"]
         offers = [view.offer.id for view in snapshot.offers] + ["nowhere"]
         actions: list[Any] = []
