@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from treasury.cli.output import TABLE, emit, output_option
+from treasury.cli.statement import export, statement
 
 if TYPE_CHECKING:
     from treasury.domain.transfer import Transfer
@@ -33,6 +34,10 @@ db_option = click.option(
 @click.group()
 def cli() -> None:
     """Read the ledger and its journal, and check them."""
+
+
+cli.add_command(statement)
+cli.add_command(export)
 
 
 @cli.command()

@@ -28,6 +28,9 @@ VERBS: Final = {
     "validate": ("treasury.cli.validate", "Check a configuration file."),
     "traces": ("treasury.cli.traces", "Import, describe and fetch traces."),
     "ledger": ("treasury.cli.ledger", "Balances, journal and proof of a database."),
+    "budget": ("treasury.cli.budget", "Where budgets stand, what they refused, changes to them."),
+    "approve": ("treasury.cli.approve", "Say yes to a job that waits for a person."),
+    "bill": ("treasury.cli.bill", "Hold a provider's bill against the books."),
     "providers": ("treasury.cli.providers", "List providers and what they can do."),
     "strategies": ("treasury.cli.strategies", "List strategies and their parameters."),
 }

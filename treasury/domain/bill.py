@@ -18,15 +18,17 @@ class BillPart(msgspec.Struct, frozen=True, kw_only=True):
     """What a bill says about one lease, or about a cost centre where `lease` is None.
 
     lines: those that are new, or whose amount is not what it was. covered: the stretches of time
-    [start, end) in ns that all lines known so far speak of. billed: their sum, booked: what the
-    journal charged for the same stretches, difference: what is still to be booked [micro-USD].
-    causes: what explains the difference; the amounts add up to it.
+    [start, end) in ns that all lines known so far speak of. total: their exact sum, billed: the
+    same in micro-USD; booked: what the journal charged for those stretches. difference: what this
+    part adds, so that all parts of a lease come to billed - booked. causes: what explains it; the
+    amounts add up to it.
     """
 
     provider: ProviderName
     cost_centre: CostCentre
     lines: tuple[BilledLine, ...]
     covered: tuple[tuple[int, int], ...]
+    total: str
     billed: int
     booked: int
     difference: int
@@ -35,4 +37,5 @@ class BillPart(msgspec.Struct, frozen=True, kw_only=True):
     job: JobId = JobId("")
     offer: OfferId = OfferId("")
     machine: str = ""
+    labels: tuple[tuple[str, str], ...] = ()
     invoice: str = ""

@@ -1,5 +1,6 @@
 """Where budgets stand and where they are going: burn, the instant they run out, a forecast."""
 
+from collections import deque
 from collections.abc import Iterable
 from math import sqrt
 from statistics import fmean, pstdev
@@ -13,7 +14,7 @@ from treasury.domain.time import DAY, NEVER
 from treasury.domain.turn import Entry
 from treasury.engine import Book
 from treasury.engine.reduce import take
-from treasury.finops.statements import Journal
+from treasury.finops.statements import Journal, until
 
 # Days of history a forecast looks back on: two working weeks, weekends weighing as they should.
 HISTORY_DAYS = 14
@@ -26,13 +27,15 @@ _BAND = 1.2816
 class Outlook(msgspec.Struct, frozen=True, kw_only=True):
     """One budget at an instant. Money in micro-USD, burn in nano-USD/h, instants in ns.
 
-    burn: what the machines below it cost an hour now. runs_out_at: when the available part is used
-    up at this burn, None at no burn. forecast, low, high: spent at the period's end, by the daily
-    spending of the last two weeks, and its 80 % band; None without an end or a history.
+    depth: levels above it. burn: what the machines at and below it cost an hour now. runs_out_at:
+    when the available part is used up at this burn, None at no burn. forecast, low, high: spent at
+    the period's end, by the daily spending of the last two weeks, and its 80 % band; None without
+    an end or a history.
     """
 
     cost_centre: CostCentre
     parent: CostCentre | None
+    depth: int
     limit: int
     spent: int
     held: int
@@ -44,49 +47,71 @@ class Outlook(msgspec.Struct, frozen=True, kw_only=True):
     forecast: int | None
     low: int | None
     high: int | None
+    mode: str
     frozen: bool
 
 
-def book_at(entries: Iterable[Entry], as_of: int | None = None) -> tuple[Book, list[Entry]]:
-    """The book as it stood at an instant [ns], and the entries up to then."""
-    book, taken = Book(), []
-    for entry in entries:
-        if as_of is not None and entry.at > as_of:
-            break
+def outlook(entries: Iterable[Entry], as_of: int | None = None) -> tuple[Book, list[Outlook]]:
+    """The book as it stood at an instant [ns], the end for None, and every budget in it, each
+    followed by those below it. Memory holds two weeks of charges, whatever the journal's length."""
+    book, journal = Book(), Journal()
+    first: int | None = None
+    recent: deque[tuple[int, str, int]] = deque()
+    for entry in until(entries, as_of):
         take(book, entry)
-        taken.append(entry)
-    return book, taken
-
-
-def outlook(book: Book, entries: Iterable[Entry], as_of: int | None = None) -> list[Outlook]:
-    """Every budget, in the configuration's order."""
+        for charge in journal.take(entry):
+            # A bill that is settled today is no habit of today's.
+            if not charge.adjusts:
+                first = charge.event_at if first is None else first
+                recent.append((charge.event_at, charge.cost_centre, charge.amount))
+        while recent and book.now - recent[0][0] > (HISTORY_DAYS + 1) * DAY:
+            recent.popleft()
     now = book.now if as_of is None else max(as_of, book.now)
+    known = 0 if first is None else min(HISTORY_DAYS, (now - first) // DAY)
+    daily = _daily(book, recent, now, known)
     burns = _burns(book)
-    daily = _daily(book, entries, now)
-    rows = []
-    for centre, record in book.budgets.items():
-        level = book.level(centre)
-        burn = burns.get(centre, 0)
-        forecast, low, high = _forecast(level.spent, daily.get(centre, []), now, record.end)
-        rows.append(
-            Outlook(
-                cost_centre=centre,
-                parent=record.budget.parent,
-                limit=level.limit,
-                spent=level.spent,
-                held=level.held,
-                available=level.available,
-                burn=burn,
-                runs_out_at=now + level.available * RATE_NS_PER_MICRO // burn if burn else None,
-                start=record.start,
-                end=record.end,
-                forecast=forecast,
-                low=low,
-                high=high,
-                frozen=record.frozen,
-            )
-        )
-    return rows
+    return book, [
+        _row(book, centre, now, burns.get(centre, 0), daily.get(centre, [0] * known))
+        for centre in tree_order(book)
+    ]
+
+
+def tree_order(book: Book) -> list[CostCentre]:
+    """Cost centres in the configuration's order, each followed by those below it."""
+    order: list[CostCentre] = []
+    waiting = [centre for centre, record in book.budgets.items() if record.budget.parent is None]
+    waiting.reverse()
+    while waiting:
+        centre = waiting.pop()
+        order.append(centre)
+        waiting.extend(reversed(book.budgets[centre].children))
+    return order
+
+
+def _row(book: Book, centre: CostCentre, now: int, burn: int, days: list[int]) -> Outlook:
+    record, level = book.budgets[centre], book.level(centre)
+    forecast, low, high = _forecast(level.spent, days, now, record.end)
+    runs_out_at = None
+    if burn:
+        runs_out_at = now + max(0, level.available) * RATE_NS_PER_MICRO // burn
+    return Outlook(
+        cost_centre=centre,
+        parent=record.budget.parent,
+        depth=len(record.chain) - 1,
+        limit=level.limit,
+        spent=level.spent,
+        held=level.held,
+        available=level.available,
+        burn=burn,
+        runs_out_at=runs_out_at,
+        start=record.start,
+        end=record.end,
+        forecast=forecast,
+        low=low,
+        high=high,
+        mode=record.budget.mode.value,
+        frozen=record.frozen,
+    )
 
 
 def _burns(book: Book) -> dict[CostCentre, int]:
@@ -98,20 +123,20 @@ def _burns(book: Book) -> dict[CostCentre, int]:
     return burns
 
 
-def _daily(book: Book, entries: Iterable[Entry], now: int) -> dict[CostCentre, list[int]]:
-    """Spending [micro-USD] of each whole day before `now`, newest first, at every level."""
-    first: int | None = None
-    days: dict[CostCentre, dict[int, int]] = {}
-    for charge in Journal().charges(entries):
-        first = charge.event_at if first is None else first
-        ago = (now - charge.event_at) // DAY
-        if ago >= HISTORY_DAYS or CostCentre(charge.cost_centre) not in book.budgets:
+def _daily(
+    book: Book, charges: Iterable[tuple[int, str, int]], now: int, known: int
+) -> dict[CostCentre, list[int]]:
+    """Spending [micro-USD] of each of the `known` whole days before `now`, newest first, at every
+    level."""
+    days: dict[CostCentre, list[int]] = {}
+    for event_at, name, amount in charges:
+        ago = (now - event_at) // DAY
+        record = book.budgets.get(CostCentre(name))
+        if record is None or not 0 <= ago < known:
             continue
-        for centre in book.budgets[CostCentre(charge.cost_centre)].chain:
-            of = days.setdefault(centre, {})
-            of[ago] = of.get(ago, 0) + charge.amount
-    known = 0 if first is None else min(HISTORY_DAYS, (now - first) // DAY)
-    return {centre: [of.get(ago, 0) for ago in range(known)] for centre, of in days.items()}
+        for centre in record.chain:
+            days.setdefault(centre, [0] * known)[ago] += amount
+    return days
 
 
 def _forecast(

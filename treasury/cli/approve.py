@@ -1,0 +1,33 @@
+"""`treasury approve JOB`: say yes to a job that waits for a person."""
+
+import click
+
+from treasury.cli.desk import WRITES, at_option, db_option, desk, who
+
+
+@click.command()
+@click.argument("job")
+@db_option(WRITES)
+@at_option
+@click.option("--by", default=None, help="Who decided.  [default: the user]")
+def cli(job: str, db: str, at_text: str | None, by: str | None) -> None:
+    """Say yes to JOB, which a budget's `approve_above` makes wait for a person.
+
+    It is planned again at once, whatever it is expected to cost; every limit still holds.
+    """
+    from treasury.domain.errors import NotFound, did_you_mean
+    from treasury.domain.events import ApproveJob
+    from treasury.domain.ids import JobId
+
+    with desk(db, at_text) as hand:
+        name = JobId(job)
+        record = hand.book.jobs.get(name)
+        if record is None:
+            ended = hand.book.ended.get(name)
+            why = f"it is {ended}" if ended else did_you_mean(job, map(str, hand.book.jobs))
+            raise NotFound(f"{db} has no active job {job!r}; {why}")
+        if record.approved:
+            click.echo(f"{job}: was approved already")
+            return
+        hand.step(ApproveJob(name, by or who()))
+    click.echo(f"{job}: approved")
