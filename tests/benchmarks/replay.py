@@ -27,7 +27,7 @@ from treasury_simulations.simulate import simulate
 from treasury_strategies.greedy import Greedy
 from treasury_strategies.uniform_progress import UniformProgress
 
-# What the issue of speed is measured by [simulated days a second].
+# What this is measured against [simulated days a second].
 GOALS = {"single": 1_000, "fleet": 30}
 ROOMS = (
     ("treasury_simulations", "world"),
