@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 _SCALE: Final = 1_000_000 * REFERENCE_THROUGHPUT
 # No pool is open: nothing paid can be above the best price.
 _NONE: Final = NEVER
+# Jobs come in a few kinds; where each is its own, remembering them all would only take memory.
+_FITS_KEPT: Final = 1_024
 # A history shorter than this is not worth trimming.
 _TRIM_ABOVE: Final = 512
 
@@ -106,10 +108,11 @@ _Kind = tuple[object, ...]
 class Openings:
     """The best prices that are being followed, by kind of requirement."""
 
-    __slots__ = ("_followed", "_kinds", "_next", "_pools")
+    __slots__ = ("_fits", "_followed", "_kinds", "_next", "_pools")
 
     def __init__(self, pools: list["Pool"]) -> None:
         self._pools = pools
+        self._fits: dict[_Kind, list[tuple[Pool, int]]] = {}
         self._followed: dict[_Kind, BestPrice] = {}
         self._kinds: dict[int, tuple[_Kind, BestPrice]] = {}
         self._next = 0
@@ -119,9 +122,13 @@ class Openings:
         kind = _kind(requirement)
         best = self._followed.get(kind)
         if best is None:
-            fitting = ((pool, requirement.speed(pool.offer)) for pool in self._pools)
-            speeds = [(pool, speed) for pool, speed in fitting if speed > 0]
-            best = self._followed[kind] = BestPrice(requirement.nodes, speeds, now)
+            fits = self._fits.get(kind)
+            if fits is None:
+                if len(self._fits) >= _FITS_KEPT:
+                    self._fits.clear()
+                fitting = [(pool, requirement.speed(pool.offer)) for pool in self._pools]
+                fits = self._fits[kind] = [(pool, speed) for pool, speed in fitting if speed > 0]
+            best = self._followed[kind] = BestPrice(requirement.nodes, fits, now)
         self._next += 1
         best.users[self._next] = now
         self._kinds[self._next] = (kind, best)

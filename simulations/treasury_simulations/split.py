@@ -33,6 +33,8 @@ def split(machine: Machine, ended_at: int) -> Split:
     time, money = [0, 0, 0, 0], [0, 0, 0, 0]
     accrued = charged = 0
     for use, start, end in _stretches(machine, ended_at):
+        if start == end:
+            continue
         accrued += integral(rates, start, end)
         total = micros(accrued)
         time[use] += end - start
