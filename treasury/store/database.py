@@ -61,6 +61,16 @@ class Dialect(Protocol):
         """Insert many rows, each with all columns of the table in their order."""
         ...
 
+    def set_rows(
+        self,
+        connection: Connection,
+        table: Table,
+        names: Sequence[str],
+        rows: Sequence[tuple[Any, ...]],
+    ) -> None:
+        """Set columns of many rows. names: the key's, then those that are set, as in each row."""
+        ...
+
     def serialize(self, connection: Connection) -> None:
         """Let no other process migrate until the transaction ends."""
         ...
@@ -107,6 +117,14 @@ def open_engine(url: str, *, durable: bool) -> tuple[str, Dialect, AsyncEngine]:
     if _kind(url) == "sqlite":
         return sqlite.name_of(url), sqlite.DIALECT, sqlite.connect_async(url, durable=durable)
     return postgres.name_of(url), postgres.DIALECT, postgres.connect(url, durable=durable)
+
+
+async def transact(engine: AsyncEngine, work: Work[T], *, writes: bool) -> T:
+    """`work`'s answer once its transaction is committed."""
+    async with engine.connect() as connection:
+        await connection.execution_options(**{WRITES: writes})
+        async with connection.begin():
+            return await connection.run_sync(work)
 
 
 def _kind(url: str) -> str:

@@ -8,7 +8,7 @@ believed dead cannot write, whatever it believes itself.
 
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NoReturn
 
 from sqlalchemy import Connection, and_, bindparam, case, or_, select
 
@@ -24,16 +24,6 @@ LEDGER_ROLE: Final = "ledger"
 TTL: Final = 60 * SECOND
 
 _ROW = LEASE.c
-# FOR SHARE: who takes over waits until the transactions in flight have ended.
-_FENCE: Final = (
-    select(_ROW.epoch)
-    .where(
-        _ROW.role == bindparam("role"),
-        _ROW.holder == bindparam("holder"),
-        _ROW.epoch == bindparam("epoch"),
-    )
-    .with_for_update(read=True)
-)
 _SEEN: Final = select(_ROW.holder, _ROW.epoch, _ROW.expires_at).where(
     _ROW.role == bindparam("role")
 )
@@ -58,6 +48,16 @@ class Leadership:
         self.role, self.holder = role, holder
         self.epoch = 0
         self._dialect, self._ttl, self._tick = dialect, ttl, tick
+        # FOR SHARE: who takes over waits until the transactions in flight have ended.
+        self._fence = (
+            select(dialect.now())
+            .where(
+                _ROW.role == bindparam("of"),
+                _ROW.holder == bindparam("who"),
+                _ROW.epoch == bindparam("since"),
+            )
+            .with_for_update(read=True, of=LEASE)
+        )
         # The row as it was seen last, and when it was first seen so.
         self._seen: tuple[str, int, int] | None = None
         self._seen_at = 0
@@ -103,14 +103,21 @@ class Leadership:
         """Who held the lease when this contender last failed to get it."""
         return self._seen[0] if self._seen else ""
 
-    def fence(self, connection: Connection) -> None:
-        """Raises Deposed unless this contender holds the lease until the transaction ends."""
-        values = {"role": self.role, "holder": self.holder, "epoch": self.epoch}
-        if connection.execute(_FENCE, values).scalar() is None:
-            raise Deposed(
-                f"{self.holder!r} does not lead any more: another process took over the"
-                f" {self.role} (its epoch was {self.epoch}); nothing was written"
-            )
+    def fence(self, connection: Connection) -> int:
+        """The database's time [ns]. Raises Deposed unless this contender holds the lease until the
+        transaction ends."""
+        values = {"of": self.role, "who": self.holder, "since": self.epoch}
+        now = connection.execute(self._fence, values).scalar()
+        if now is None:
+            self.depose()
+        return int(now)
+
+    def depose(self) -> NoReturn:
+        """Raises Deposed."""
+        raise Deposed(
+            f"{self.holder!r} does not lead the {self.role} any more: another process took over;"
+            " nothing was written"
+        )
 
     def release(self, connection: Connection) -> None:
         """Give the lease back, so that the next one need not wait for its end."""

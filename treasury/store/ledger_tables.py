@@ -135,7 +135,7 @@ LEDGER_SPENT_IDS = Table(
     METADATA,
     Column("id", Text, primary_key=True),
     Column("seq", Int64, nullable=False),
-    Column("count", Int64, nullable=False),
+    Column("links", Int64, nullable=False),
     Column("recorded_at", Int64, nullable=False),
     Column("print", LargeBinary, nullable=False),
 )

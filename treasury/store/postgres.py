@@ -35,7 +35,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from treasury.domain.errors import StoreError
-from treasury.store.database import WRITES, Dialect, Work
+from treasury.store.database import WRITES, Dialect, Work, transact
 
 T = TypeVar("T")
 
@@ -121,10 +121,25 @@ class PostgresDialect:
         self, connection: Connection, table: Table, rows: Sequence[tuple[Any, ...]]
     ) -> None:
         """One statement with an array for each column: a fifth of the cost of a row at a time."""
-        arrays = ", ".join(
-            f"${place}::{_type_of(column.type)}[]" for place, column in enumerate(table.columns, 1)
-        )
+        arrays = _arrays(list(table.columns))
         statement = f"INSERT INTO {table.name} SELECT * FROM unnest({arrays})"
+        connection.exec_driver_sql(statement, tuple(map(list, zip(*rows, strict=True))))
+
+    def set_rows(
+        self,
+        connection: Connection,
+        table: Table,
+        names: Sequence[str],
+        rows: Sequence[tuple[Any, ...]],
+    ) -> None:
+        """One statement with an array for each column."""
+        key, *others = names
+        sets = ", ".join(f"{name} = new.{name}" for name in others)
+        arrays = _arrays([table.columns[name] for name in names])
+        statement = (
+            f"UPDATE {table.name} AS old SET {sets}"
+            f" FROM unnest({arrays}) AS new ({', '.join(names)}) WHERE old.{key} = new.{key}"
+        )
         connection.exec_driver_sql(statement, tuple(map(list, zip(*rows, strict=True))))
 
     def serialize(self, connection: Connection) -> None:
@@ -134,6 +149,13 @@ class PostgresDialect:
 
 
 DIALECT: Final[Dialect] = PostgresDialect()
+
+
+def _arrays(columns: Sequence[Any]) -> str:
+    """The parameters of a statement that takes each column's values as an array."""
+    return ", ".join(
+        f"${place}::{_type_of(column.type)}[]" for place, column in enumerate(columns, 1)
+    )
 
 
 def _type_of(kind: Any) -> str:
@@ -188,14 +210,6 @@ class PostgresDatabase:
             # A transaction is not left in the middle: it ends first, one way or the other.
             wait([future])
             raise
-
-
-async def transact(engine: AsyncEngine, work: Work[T], *, writes: bool) -> T:
-    """`work`'s answer once its transaction is committed."""
-    async with engine.connect() as connection:
-        await connection.execution_options(**{WRITES: writes})
-        async with connection.begin():
-            return await connection.run_sync(work)
 
 
 def connect(url: str, *, durable: bool) -> AsyncEngine:

@@ -100,6 +100,18 @@ class SqliteDialect:
         marks = ", ".join("?" * len(table.columns))
         connection.exec_driver_sql(f"INSERT INTO {table.name} VALUES ({marks})", list(rows))
 
+    def set_rows(
+        self,
+        connection: Connection,
+        table: Table,
+        names: Sequence[str],
+        rows: Sequence[tuple[Any, ...]],
+    ) -> None:
+        """One prepared statement, run for each row."""
+        sets = ", ".join(f"{name} = ?{place}" for place, name in enumerate(names[1:], 2))
+        statement = f"UPDATE {table.name} SET {sets} WHERE {names[0]} = ?1"
+        connection.exec_driver_sql(statement, list(rows))
+
     def serialize(self, connection: Connection) -> None:
         """A transaction that writes has the database to itself."""
 

@@ -138,7 +138,7 @@ def _archives() -> None:
     op.create_table(
         "ledger_spent_ids",
         _text("id"),
-        *map(_number, ("seq", "count", "recorded_at")),
+        *map(_number, ("seq", "links", "recorded_at")),
         _hash("print"),
         sa.PrimaryKeyConstraint("id"),
     )
