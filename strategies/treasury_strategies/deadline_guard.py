@@ -1,0 +1,71 @@
+"""What a job with a deadline may still do at a tick without risking to be late, exact to the tick.
+
+Whatever is chosen now, at the next tick the market may have taken it away; from there a start on
+the fallback must still end in time. All instants and durations are in integer ns.
+"""
+
+from typing import NamedTuple
+
+from treasury.domain.job import REFERENCE_THROUGHPUT
+from treasury.domain.plan import JobView, Snapshot
+from treasury.optimizer.deadline import Fallback, in_time, next_tick
+from treasury.optimizer.market import Arc
+
+
+class Guard(NamedTuple):
+    """One job's safety at one instant. after: the next tick. left: work left now [reference ns]."""
+
+    view: JobView
+    now: int
+    after: int
+    tick: int
+    deadline: int
+    left: int
+    fallback: Fallback
+
+    def fallback_in_time(self) -> bool:
+        """Whether the fallback, taken now, ends in time."""
+        return in_time(self.now, self.left, self.deadline, self.fallback, self.tick)
+
+    def may_wait(self) -> bool:
+        """Whether there is time for a tick of nothing."""
+        return self._in_time_after(self.left)
+
+    def may_start(self, arc: Arc) -> bool:
+        """Whether there is time to try a machine for a tick and lose it then."""
+        start = self.view.spec.start_overhead + arc.lead
+        return self._in_time_after(
+            self.left - self._durable(self.after - self.now - start, arc.speed)
+        )
+
+    def may_stay(self) -> bool:
+        """Whether the machine the job holds may be lost at the next tick."""
+        spec, placement = self.view.spec, self.view.placement
+        if placement is None:
+            return False
+        left = self.view.work_left(self.after)
+        if left == 0:
+            return True
+        if spec.checkpoint_interval:
+            # The last checkpoint may be a whole interval old, or there may be none of this run.
+            lost = spec.checkpoint_interval * placement.speed // REFERENCE_THROUGHPUT
+            left = min(left + lost, spec.work - self.view.work_done)
+        return self._in_time_after(left)
+
+    def _durable(self, useful: int, speed: int) -> int:
+        if useful <= 0:
+            return 0
+        every = self.view.spec.checkpoint_interval
+        if every:
+            useful -= useful % every
+        return useful * speed // REFERENCE_THROUGHPUT
+
+    def _in_time_after(self, left: int) -> bool:
+        return left <= 0 or in_time(self.after, left, self.deadline, self.fallback, self.tick)
+
+
+def guard(view: JobView, snapshot: Snapshot, deadline: int, fallback: Fallback) -> Guard:
+    """The guard of a job that has a deadline [ns]."""
+    now = snapshot.now
+    after = next_tick(now, snapshot.tick, snapshot.origin)
+    return Guard(view, now, after, snapshot.tick, deadline, view.work_left(now), fallback)
