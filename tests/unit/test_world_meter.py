@@ -196,3 +196,26 @@ def test_the_premium_is_what_was_paid_above_the_best_open_price(
             above += max(Fraction(0), own - min(open_rates)) * MINUTE
     assert split(machine, HOUR).premium == int(above / RATE_NS_PER_MICRO)
     assert split(machine, HOUR).billed >= int(paid / RATE_NS_PER_MICRO)
+
+
+def test_the_best_price_is_remembered_for_as_long_as_somebody_needs_it() -> None:
+    """Three thousand changes while long jobs overlap like links of a chain: what each paid above
+    the best price is the sum over its own minutes, though the oldest are forgotten meanwhile."""
+    links, length, overlap = 5, 700, 100
+    pools = (pool("a", Tenure.ON_DEMAND), B)
+    rows: list[Row] = [(0, 0, 10 * NANO, 9)]
+    rows += [(at * MINUTE, 1, (1 + at % 7) * NANO, 9) for at in range(links * length)]
+    jobs = [job(f"j{number}", work=length * MINUTE) for number in range(links)]
+    hand = Hand(MemoryTrace(pools, rows), *jobs)
+    starts = []
+    for spec in jobs:
+        hand.to(len(starts) * (length - overlap) * MINUTE)
+        starts.append(hand.now // MINUTE)
+        placement, leases, _ = hand.acquire(pools[0])
+        hand.start(placement, leases, spec.id)
+    hand.end()
+    for lease in range(1, links + 1):
+        hand.release(lease)
+    for machine, start in zip(hand.world.finished, starts, strict=True):
+        above = sum((9 - at % 7) * NANO * MINUTE for at in range(start, start + length))
+        assert split(machine, hand.now).premium == above // RATE_NS_PER_MICRO
