@@ -80,6 +80,7 @@ class Desk:
 
     def __init__(self, store: "SqlStore", db: str, at: int | None) -> None:
         from treasury.domain.errors import UserError
+        from treasury.domain.events import Wake
         from treasury.domain.time import format_instant
         from treasury.engine import replay
 
@@ -91,6 +92,10 @@ class Desk:
                 f"{db}: its newest turn is of {format_instant(self.book.now)}, which is after "
                 f"{format_instant(self.now)}: time does not go back; mend the clock, or say --at"
             )
+
+        if self.book.timers and self.book.timers[0][0] <= self.now:
+            # What has become due since the last turn comes first, in a turn of its own.
+            self.step(Wake())
 
     def step(self, *batch: "Input") -> "Entry":
         """One turn, committed. Raises StoreError when another process was faster."""
@@ -116,7 +121,8 @@ class Desk:
 
 @contextmanager
 def desk(db: str, at_text: str | None) -> Iterator[Desk]:
-    """A desk on a database that is there already. Raises StoreError."""
+    """A desk on a database that is there already. Raises StoreError when another process leads."""
+    from treasury.domain.errors import StoreError
     from treasury.store import SqlStore
 
     at = instant("--at", at_text)
@@ -124,6 +130,10 @@ def desk(db: str, at_text: str | None) -> Iterator[Desk]:
         pass  # A mistyped path must not make an empty database.
     store = SqlStore.open(db)
     try:
+        if not store.lead(f"{who()} at the command line"):
+            raise StoreError(
+                f"{db}: {store.leader!r} writes to it; stop it first, or wait a minute if it died"
+            )
         yield Desk(store, db, at)
     finally:
         store.close()

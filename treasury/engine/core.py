@@ -8,7 +8,7 @@ from the journal.
 """
 
 from collections.abc import Callable
-from heapq import heappop
+from heapq import heappop, heappush
 from typing import Any
 
 from treasury.domain import events as e
@@ -31,11 +31,25 @@ def step(book: Book, batch: tuple[e.Input, ...], now: int) -> Turn:
         raise InvariantBroken(f"time went back from {book.now} to {now}")
     begin(book, now)
     draft = Draft(book)
+    if _period_due(draft):
+        # What comes at or after a period's end is the next one's: a top-up must not be swept away
+        # with what the last one left.
+        _fire_timers(draft)
     for event in batch:
         _HANDLERS[type(event)](draft, event)
     _fire_timers(draft)
     request_plan(draft)
     return Turn(draft.entry(), _wake_at(book))
+
+
+def _period_due(draft: Draft) -> bool:
+    """Whether a budget's period or day has come to its end."""
+    timers, due = draft.book.timers, []
+    while timers and timers[0][0] <= draft.now:
+        due.append(heappop(timers))
+    for timer in due:
+        heappush(timers, timer)
+    return any(kind in {"period", "day"} for _, kind, _ in due)
 
 
 def _fire_timers(draft: Draft) -> None:
