@@ -65,11 +65,14 @@ demo: $(VENV)/.run ## Replay the bundled market with every strategy; the report 
 
 # ------------------------------------------------------------------------------ quality
 
-.PHONY: test check format-check lint types imports tidy unit
-test: $(VENV)/.dev ## Run every test
-	@$(BIN)/python -m pytest -n $(JOBS)
+# Slow tests are not all in one place: whoever is done takes from the others.
+PYTEST = $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
-check: format-check lint types imports tidy unit ## All that is quick: what a change must pass before review
+.PHONY: test check format-check lint types imports tidy unit quick
+test: $(VENV)/.dev ## Run every test
+	@$(PYTEST)
+
+check: format-check lint types imports quick ## All that is quick: what a change must pass before review
 
 format-check: $(VENV)/.dev
 	@$(BIN)/ruff format --check --quiet . || { echo "make format mends it" >&2; exit 1; }
@@ -84,10 +87,14 @@ imports: $(VENV)/.dev
 	@$(BIN)/lint-imports --no-logo
 
 tidy: $(VENV)/.dev
-	@$(BIN)/python -m pytest -q tests/architecture
+	@$(PYTEST) -q tests/architecture
 
 unit: $(VENV)/.dev
-	@$(BIN)/python -m pytest -q -n $(JOBS) tests/unit
+	@$(PYTEST) -q tests/unit
+
+# Both in one run: starting the workers costs more than many of the tests.
+quick: $(VENV)/.dev
+	@$(PYTEST) -q tests/architecture tests/unit
 
 .PHONY: format coverage bench
 format: $(VENV)/.dev ## Format the code and mend what can be mended by rule
