@@ -163,7 +163,7 @@ def clairvoyant_cost(
         done = (tick + 1) * tick_ns - work_ns
         if done >= 0:
             finished = table.costs[:, : done // table.unit + 1]
-            row, column = divmod(int(finished.argmin()), finished.shape[1])
+            row, column = divmod(int(np.argmin(finished)), finished.shape[1])
             if finished[row, column] < best:
                 best, best_at = int(finished[row, column]), (tick + 1, row, column)
             finished[:] = _NEVER
