@@ -18,8 +18,10 @@ from treasury.forecast.hazards import Prior
 from treasury.forecast.prior import POOLED
 from treasury.optimizer.deadline import calm_until, next_tick, time_on
 from treasury.optimizer.market import Arc, Fit, lead_of
+from treasury_strategies.deadline_contention import by_value, is_short
 from treasury_strategies.deadline_guard import Guard, guard
 from treasury_strategies.deadline_policy import (
+    POOLS,
     Costs,
     PoolTerms,
     Position,
@@ -44,9 +46,12 @@ _MOVED = 0.1
 
 
 class DeadlineSettings(PatientSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """refresh: how old a table may get [ns]. reversion: rate per step of ten minutes at which pools
-    return to their long run. points: of the grid over slack."""
+    """prior: what pools do on average, as `treasury_simulations.calibration` prints it; the shipped
+    one without. refresh: how old a table may get [ns]. reversion: rate per step of ten minutes at
+    which pools return to their long run. points: of the grid over slack.
+    """
 
+    prior: Prior | None = None
     refresh: int = 2 * HOUR
     reversion: float = 0.005
     points: int = 32
@@ -91,15 +96,14 @@ class Deadline(Patient):
     name = "deadline"
     Settings = DeadlineSettings
 
-    def __init__(
-        self, settings: DeadlineSettings | None = None, prior: Prior | None = None
-    ) -> None:
+    def __init__(self, settings: DeadlineSettings | None = None) -> None:
         super().__init__(settings)
         self.options = settings if settings is not None else DeadlineSettings()
-        self.forecaster = Forecaster(prior if prior is not None else POOLED, {})
+        self.forecaster = Forecaster(self.options.prior or POOLED, {})
         self._memos: dict[JobId, _Memo] = {}
         self._shared: dict[tuple[object, ...], Solved] = {}
         self._epoch = -1
+        self._dated = 0
         self._few = True
 
     # --- state -----------------------------------------------------------------------------------
@@ -121,7 +125,25 @@ class Deadline(Patient):
         spot = [view for view in snapshot.offers if view.offer.tenure is Tenure.SPOT]
         self.forecaster.see(snapshot.now, spot)
         self._follow(snapshot)
+        jobs = snapshot.jobs
+        if self._dated > 1 and is_short(jobs, spot, snapshot.now):
+            self.market.refresh(snapshot)
+            walk = Walk(snapshot)
+            ordered = by_value(jobs, lambda view: self._value(walk, view))
+            snapshot = msgspec.structs.replace(snapshot, jobs=ordered)
         return super().propose(snapshot)
+
+    def _value(self, walk: Walk, view: JobView) -> float:
+        """What the next step on the best spot offer saves a queued job [USD a machine]."""
+        entry = self.enter(walk, view)
+        spot = [arc for arc in self.open(entry, entry.fit.spot) if arc.spot]
+        base = self._base(walk, view, entry)
+        if base is None or not spot:
+            return 0.0
+        costs = self.costs(walk, view, entry, base[0], [arc.id for arc in spot])
+        known = [arc for arc in spot if arc.id in costs.spot]
+        without = min(costs.wait, costs.demand)
+        return max((without - costs.spot[arc.id] for arc in known), default=0.0) / entry.fit.nodes
 
     def _follow(self, snapshot: Snapshot) -> None:
         """Learn from interruptions, and forget jobs that are gone."""
@@ -130,7 +152,8 @@ class Deadline(Patient):
             self._epoch = epoch
             self._shared.clear()
         dated = [view for view in snapshot.jobs if view.spec.deadline is not None]
-        self._few = len(dated) <= _FEW
+        self._dated = len(dated)
+        self._few = self._dated <= _FEW
         memos = {}
         for view in dated:
             memo = self._memos.get(view.spec.id) or _Memo()
@@ -350,4 +373,4 @@ def _serves(solved: Solved, market: _Market) -> bool:
         now = levels.get(offer)
         if now is None or abs(now - level) > _MOVED * level:
             return False
-    return len(levels) == len(solved.rank) or len(solved.rank) >= 9
+    return len(levels) == len(solved.rank) or len(solved.rank) == POOLS

@@ -135,6 +135,22 @@ def test_what_was_learned_survives_a_crash() -> None:
         assert one.propose(seen) == two.propose(seen)
 
 
+def test_the_job_that_gains_most_gets_the_last_machine() -> None:
+    """One spot machine, two jobs of one priority: the later one, whose deadline leaves it nothing
+    but on-demand otherwise, gets it before the one that can wait; a higher priority goes before
+    both."""
+    easy = job("easy", hours=4, deadline=60, overhead=MINUTE)
+    pressed = job("pressed", hours=10, deadline=11, overhead=MINUTE)
+    views = [queued(easy), queued(pressed)]
+    plan = Deadline().propose(snapshot(views, market(1)))
+    places = {action.job: action.offer for action in plan.actions if isinstance(action, Place)}
+    assert places[pressed.id] == SPOT.id and places.get(easy.id) != SPOT.id
+    first = job("first", hours=4, deadline=5, overhead=MINUTE, priority=1)
+    plan = Deadline().propose(snapshot([queued(first), queued(pressed)], market(1)))
+    places = {action.job: action.offer for action in plan.actions if isinstance(action, Place)}
+    assert places[first.id] == SPOT.id
+
+
 def test_many_jobs_share_tables_and_end_in_time() -> None:
     """Forty jobs with deadlines over two pools: few tables are solved, and all jobs end in time."""
     strategy = Deadline()
