@@ -173,6 +173,7 @@ class Book:
         self.by_offer: dict[OfferId, dict[LeaseId, None]] = {}
         self.timers: list[tuple[int, str, Any]] = []
         self.plan_timers: list[int] = []
+        self.calendar: list[tuple[int, str, CostCentre]] = []
         self.job_views: dict[JobId, JobView] = {}
         self.offer_views: dict[OfferId, OfferView] = {}
 

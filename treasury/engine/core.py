@@ -1,6 +1,6 @@
 """`step`: the whole decision core in one function.
 
-    inputs -> facts (and with them the book) -> timers that are due -> is a plan due? -> Turn
+    periods that end -> inputs -> metering and deadlines that are due -> is a plan due? -> Turn
 
 Pure in the sense that counts: no clock, socket, randomness, database or log. The book changes
 through facts only; if the turn cannot be committed the book must be thrown away and rebuilt
@@ -8,11 +8,12 @@ from the journal.
 """
 
 from collections.abc import Callable
-from heapq import heappop, heappush
+from heapq import heappop
 from typing import Any
 
 from treasury.domain import events as e
 from treasury.domain.errors import InvariantBroken
+from treasury.domain.ids import LeaseId
 from treasury.domain.job import JobState
 from treasury.domain.lease import LeaseState
 from treasury.domain.time import NEVER
@@ -31,10 +32,7 @@ def step(book: Book, batch: tuple[e.Input, ...], now: int) -> Turn:
         raise InvariantBroken(f"time went back from {book.now} to {now}")
     begin(book, now)
     draft = Draft(book)
-    if _period_due(draft):
-        # What comes at or after a period's end is the next one's: a top-up must not be swept away
-        # with what the last one left.
-        _fire_timers(draft)
+    _turn_calendar(draft)
     for event in batch:
         _HANDLERS[type(event)](draft, event)
     _fire_timers(draft)
@@ -42,40 +40,37 @@ def step(book: Book, batch: tuple[e.Input, ...], now: int) -> Turn:
     return Turn(draft.entry(), _wake_at(book))
 
 
-def _period_due(draft: Draft) -> bool:
-    """Whether a budget's period or day has come to its end."""
-    timers, due = draft.book.timers, []
-    while timers and timers[0][0] <= draft.now:
-        due.append(heappop(timers))
-    for timer in due:
-        heappush(timers, timer)
-    return any(kind in {"period", "day"} for _, kind, _ in due)
+def _turn_calendar(draft: Draft) -> None:
+    """Begin the periods and days that are due, before anything else of this instant: what comes
+    at or after a period's end is the next one's, and a top-up must not be swept away."""
+    book, calendar = draft.book, draft.book.calendar
+    while calendar and calendar[0][0] <= draft.now:
+        at, kind, centre = heappop(calendar)
+        record = book.budgets.get(centre)
+        if record is None:
+            continue
+        if kind == "period" and record.end == at:
+            funding.open_period(draft, record)
+        elif kind == "day" and record.day_end == at:
+            funding.open_day(draft, record)
 
 
 def _fire_timers(draft: Draft) -> None:
     book, timers = draft.book, draft.book.timers
     while timers and timers[0][0] <= draft.now:
         at, kind, key = heappop(timers)
+        if not _still_due(book, at, kind, key):
+            continue
         if kind == "meter":
-            _meter(draft, key, at)
-        elif kind == "period":
-            if key in book.budgets and book.budgets[key].end == at:
-                funding.open_period(draft, book.budgets[key])
-        elif kind == "day":
-            if key in book.budgets and book.budgets[key].day_end == at:
-                funding.open_day(draft, book.budgets[key])
+            _meter(draft, key)
         else:
-            job = book.jobs.get(key)
-            if job is not None and not job.missed:
-                draft.emit(e.DeadlineMissed(key, at))
+            draft.emit(e.DeadlineMissed(key, at))
 
 
-def _meter(draft: Draft, lease_id: Any, at: int) -> None:
+def _meter(draft: Draft, lease_id: LeaseId) -> None:
     """Charge a machine and hold on; when the budget refuses, stop its job while the hold lasts."""
     book = draft.book
-    lease = book.leases.get(lease_id)
-    if lease is None or lease.meter_at != at:
-        return
+    lease = book.leases[lease_id]
     if lease.state not in (LeaseState.GRANTED, LeaseState.READY) or meter(draft, lease):
         return
     job = book.jobs.get(lease.job)
@@ -89,12 +84,27 @@ def _meter(draft: Draft, lease_id: Any, at: int) -> None:
 
 
 def _wake_at(book: Book) -> int:
-    wake = book.timers[0][0] if book.timers else NEVER
+    """When to call again at the latest; timers whose reason is gone are dropped on the way."""
+    timers = book.timers
+    while timers and not _still_due(book, *timers[0]):
+        heappop(timers)
+    wake = timers[0][0] if timers else NEVER
+    if book.calendar and book.calendar[0][0] < wake:
+        wake = book.calendar[0][0]
     if book.plan_timers and book.plan_timers[0] < wake:
         wake = book.plan_timers[0]
     if book.plan_at < wake and not book.plan_pending and book.jobs:
         wake = book.plan_at
     return wake
+
+
+def _still_due(book: Book, at: int, kind: str, key: Any) -> bool:
+    """Whether a timer would find what it was set for."""
+    if kind == "meter":
+        lease = book.leases.get(key)
+        return lease is not None and lease.meter_at == at
+    job = book.jobs.get(key)
+    return job is not None and not job.missed
 
 
 def _wake(draft: Draft, event: e.Wake) -> None:

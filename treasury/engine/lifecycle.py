@@ -47,7 +47,8 @@ def declined(draft: Draft, event: e.AcquireDeclined) -> None:
     wait = book.settings.quarantine
     if event.error in ("OfferGone", "NotPermitted"):
         wait = _LONG_QUARANTINE
-    until = event.until if event.until is not None else draft.now + wait
+    # Never at this very instant: a market that refuses for ever would be asked for ever.
+    until = max(draft.now + wait if event.until is None else event.until, draft.now + 1)
     draft.emit(e.OfferQuarantined(placement.offer, until, event.error))
     was_open, job = placement.open, book.jobs.get(placement.job)
     draft.emit(e.LeasesDeclined(placement.id, event.error, event.at))

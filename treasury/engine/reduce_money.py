@@ -45,7 +45,7 @@ def _period_opened(book: Book, fact: e.PeriodOpened) -> None:
     record.debts = {}
     for other in book.budgets.values():
         other.debts.pop(fact.cost_centre, None)
-    book.timer(fact.end, "period", fact.cost_centre)
+    heappush(book.calendar, (fact.end, "period", fact.cost_centre))
     if book.jobs:
         plan_by(book, book.now)
 
@@ -53,7 +53,7 @@ def _period_opened(book: Book, fact: e.PeriodOpened) -> None:
 def _day_opened(book: Book, fact: e.DayOpened) -> None:
     record = book.budgets[fact.cost_centre]
     record.day_end, record.day_base = fact.end, fact.base
-    book.timer(fact.end, "day", fact.cost_centre)
+    heappush(book.calendar, (fact.end, "day", fact.cost_centre))
     if book.jobs:
         plan_by(book, book.now)
 
