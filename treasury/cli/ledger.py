@@ -27,7 +27,7 @@ db_option = click.option(
     show_default=True,
     show_envvar=True,
     metavar="PATH",
-    help="Database of the journal; it is only read.",
+    help="Path or URL of the journal's database; it is only read.",
 )
 
 
@@ -52,17 +52,17 @@ def balance(db: str, account: str, output: str) -> None:
     from treasury.domain.errors import NotFound
 
     with _opened(db) as store:
-        kept = store.accounts()
+        kept, name = store.accounts(), store.name
     accounts = [kept[path] for path in sorted(kept) if path.startswith(account)]
     if account and not accounts:
-        raise NotFound(f"{db} has no account that begins with {account!r}")
+        raise NotFound(f"{name} has no account that begins with {account!r}")
     if output != TABLE:
         emit(_NUMBER_COLUMNS, [_numbers(item) for item in accounts], output)
         return
     rows = [_money(item) for item in accounts]
     if not account:
         rows += _totals(accounts)
-    emit(_MONEY_COLUMNS, rows, output, title=f"Trial balance of {db}")
+    emit(_MONEY_COLUMNS, rows, output, title=f"Trial balance of {name}")
 
 
 @cli.command()
@@ -88,6 +88,7 @@ def journal(db: str, after: int, limit: int, kind: str, output: str) -> None:
     rows: list[tuple[object, ...]] = []
     more = False
     with _opened(db) as store:
+        name = store.name
         for entry in store.entries(after):
             found = [item for item in _items(entry) if kind in {"", item[0]}]
             # A turn is shown whole, so that --after can go on where this ended.
@@ -97,7 +98,7 @@ def journal(db: str, after: int, limit: int, kind: str, output: str) -> None:
             at = format_instant(entry.at) if output == TABLE else entry.at
             rows += [(entry.seq, at, *item) for item in found]
     when = "at" if output == TABLE else "at_ns"
-    emit(("turn", when, "kind", "detail"), rows, output, title=f"Journal of {db}")
+    emit(("turn", when, "kind", "detail"), rows, output, title=f"Journal of {name}")
     if more:
         click.echo(f"There is more: --after {rows[-1][0]}", err=True)
 
@@ -111,30 +112,84 @@ def verify(context: click.Context, db: str, output: str) -> None:
 
     Leaves with 0 when all is well and with 1 when a row is broken.
     """
+    from treasury.store.ledger_reader import LedgerReader
+    from treasury.store.ledger_verify import verify_ledger
     from treasury.store.verify import verify as verify_store
 
     with _opened(db) as store:
-        result = verify_store(store)
-    findings = result.findings
+        name, result = store.name, verify_store(store)
+        shared = verify_ledger(LedgerReader(store.database))
+    findings = (*result.findings, *shared.findings)
+    for file in shared.unread:
+        click.echo(f"{file} is not there: its transfers were not verified", err=True)
     if output == TABLE and not findings:
         click.echo(
-            f"{db}: {result.turns} turns and {result.transfers} transfers verified,"
+            f"{name}: {result.turns} turns and {result.transfers} transfers verified,"
             f" journal hash {result.hash.hex()}"
         )
+        if shared.transfers:
+            click.echo(
+                f"{name}: {shared.transfers} transfers of the shared ledger verified,"
+                f" {shared.unsealed} of them not sealed yet, ledger hash {shared.hash.hex()}"
+            )
         return
     shown = findings[:FINDINGS_SHOWN] if output == TABLE else findings
     rows = [(item.check, item.seq, item.transfer_id, item.message) for item in shown]
-    emit(("check", "turn", "transfer", "problem"), rows, output, title=f"Broken rows of {db}")
+    emit(("check", "turn", "transfer", "problem"), rows, output, title=f"Broken rows of {name}")
     if not findings:
         return
     first = findings[0]
     transfer = "" if first.transfer_id is None else f", transfer {first.transfer_id}"
     click.echo(
-        f"{db}: {len(findings)} broken; the first is turn {first.seq}{transfer}:"
+        f"{name}: {len(findings)} broken; the first is turn {first.seq}{transfer}:"
         f" {first.check}: {first.message}",
         err=True,
     )
     context.exit(1)
+
+
+@cli.command()
+@click.option(
+    "--db",
+    default="treasury.db",
+    envvar="TREASURY_DB",
+    show_default=True,
+    show_envvar=True,
+    metavar="PATH",
+    help="Path or URL of the shared ledger's database.",
+)
+@click.option("--before", required=True, metavar="INSTANT", help="Transfers recorded before it.")
+@click.option(
+    "--out",
+    default="archives",
+    show_default=True,
+    metavar="FOLDER",
+    help="Where the file goes; keep it there, `verify` reads it.",
+)
+def archive(db: str, before: str, out: str) -> None:
+    """Take closed periods of the shared ledger out to a compressed file.
+
+    Opening balances, open holds and all ids stay, and `treasury ledger verify` goes on from the
+    file's hash.
+    """
+    from pathlib import Path
+
+    from treasury.domain.time import parse_instant
+    from treasury.store import SqlStore
+    from treasury.store.archive import archive as archive_ledger
+
+    instant = parse_instant(before)
+    # Looked at first: a slip in the name makes no database.
+    with _opened(db):
+        pass
+    with closing(SqlStore.open(db)) as store:
+        taken = archive_ledger(store.database, instant, Path(out).absolute())
+    count = taken.last_seq - taken.first_seq + 1
+    click.echo(
+        f"{taken.file}: transfers {taken.first_seq} to {taken.last_seq}, {count} in all,"
+        f" {taken.kept} of them stay because later ones refer to them;"
+        f" ledger hash {taken.hash.hex()}"
+    )
 
 
 def _opened(db: str) -> "closing[SqlStore]":

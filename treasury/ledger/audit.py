@@ -84,6 +84,42 @@ class Auditor:
         self._prints = array("q")
         self._found: list[Finding] = []
 
+    def begin(
+        self, seq: int, accounts: Mapping[str, Account], transfers: Iterable[Transfer]
+    ) -> list[Finding]:
+        """Begin behind turn `seq` with what is known of the turns before it; what that breaks.
+
+        accounts: the counters after it. transfers: older ones that later ones refer to; the holds
+        among them that no other of them resolves are open, and all that is pending.
+        """
+        self._found, self._seq = [], seq
+        self.accounts = {path: msgspec.structs.replace(a) for path, a in accounts.items()}
+        pending = {path: [a.debit_pending, a.credit_pending] for path, a in accounts.items()}
+        kept = list(transfers)
+        resolved = {transfer.refers for transfer in kept}
+        for transfer in kept:
+            self._last_id = transfer.id
+            if transfer.kind in _REVERSIBLE:
+                self._ids.append(transfer.id)
+                self._prints.append(_print(transfer, transfer.debit, transfer.credit))
+            elif transfer.kind is TransferKind.HOLD and transfer.id not in resolved:
+                self._holds[transfer.id] = transfer
+                pending.setdefault(transfer.debit, [0, 0])[0] -= transfer.amount
+                pending.setdefault(transfer.credit, [0, 0])[1] -= transfer.amount
+        for path, rest in sorted(pending.items()):
+            if any(rest):
+                why = (
+                    f"{path} opens with {rest[0]} and {rest[1]} pending that no open hold explains"
+                )
+                self._blame("opening", None, why)
+        self._last_id = max(self._last_id, seq)
+        self._check_sums("opening", self.accounts)
+        return self._found
+
+    def skip(self, seq: int) -> None:
+        """Go on behind turn `seq`: those before it that are missing were reported elsewhere."""
+        self._seq = seq
+
     def see(self, entry: Entry) -> list[Finding]:
         """What the next turn breaks."""
         self._found = []

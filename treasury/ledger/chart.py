@@ -8,6 +8,8 @@ equity:funding                            where the wallets' money comes from
 equity:limit                              where the limits come from
 equity:overdraft                          let through by budgets that only observe or recommend
 equity:shortfall                          owed beyond every hold; stays 0 in a healthy run
+equity:rounding:<currency>                what exchanges round away
+assets:liquidity:<currency>               the bridge that money crosses to another currency
 
 The memorandum pair enforces the limits of a cost centre's ancestors. A hold on a child's wallet is
 matched by one hold from `limit:` to `used:` at each level above, so that no subtree outspends its
@@ -55,6 +57,16 @@ def limit(cost_centre: str) -> str:
 def used(cost_centre: str) -> str:
     """The memorandum account of what was spent at a level. Raises BadValue."""
     return _USED + _part("cost centre", cost_centre)
+
+
+def liquidity(currency: str) -> str:
+    """The bridge account of a currency. Raises BadValue for a name with a colon."""
+    return "assets:liquidity:" + _part("currency", currency)
+
+
+def rounding(currency: str) -> str:
+    """The account of what exchanges into a currency round away. Raises BadValue."""
+    return "equity:rounding:" + _part("currency", currency)
 
 
 def policy_of(path: str) -> AccountPolicy:

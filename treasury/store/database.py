@@ -6,13 +6,15 @@ asynchronously; it cannot tell, and nothing can be cancelled inside it.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final, Protocol, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, Table
+from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from treasury.domain.errors import StoreError
+from treasury.domain.errors import InvariantBroken, StoreError
 
 T = TypeVar("T")
 Work = Callable[[Connection], T]
@@ -108,6 +110,21 @@ def open_database(url: str, *, durable: bool, read_only: bool) -> Database:
     from treasury.store import postgres
 
     return postgres.PostgresDatabase(url, durable=durable, read_only=read_only)
+
+
+@contextmanager
+def guard(database: Database, doing: str) -> Iterator[None]:
+    """The driver's errors as ours: what is wrong with the database, and what came of `doing`."""
+    dialect = database.dialect
+    failures: tuple[type[Exception], ...] = (DBAPIError, OverflowError, *dialect.ERRORS)
+    try:
+        yield
+    except IntegrityError as error:
+        raise InvariantBroken(f"{database.name}: {doing}: {error.orig}") from error
+    except failures as error:
+        cause = dialect.meaning(getattr(error, "orig", error))
+        came = "its outcome is unknown" if dialect.lost(error) else "nothing was written"
+        raise StoreError(f"{database.name} {cause} ({doing}: {came})") from error
 
 
 def open_engine(url: str, *, durable: bool) -> tuple[str, Dialect, AsyncEngine]:

@@ -62,7 +62,12 @@ def next_seal(connection: Connection) -> Seal | None:
     """The block after the last sealed one, as it is to be written; None when all is sealed."""
     last, prev = sealed(connection)
     rows: Sequence[Any] = connection.execute(_UNSEALED, {"after": last}).all()
-    if not rows:
+    end = len(rows)
+    # A block ends where a chain ends, so that an archive, which ends with a block, does too.
+    while end and rows[end - 1].linked:
+        end -= 1
+    if not end:
         return None
+    rows = rows[:end]
     digests = b"".join(map(digest, rows))
     return rows[-1].seq, rows[0].seq, prev, link(prev, digests), digests

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, Executable, Row, bindparam, insert, select, update
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import IntegrityError
 
 from treasury.domain.errors import InvariantBroken, StoreError
 from treasury.domain.plan import Approved
@@ -17,7 +17,7 @@ from treasury.ledger.chart import policy_of
 from treasury.ledger.ledger import Account
 from treasury.store import migrate
 from treasury.store.chain import GENESIS, encode, link, read
-from treasury.store.database import Database, Work, open_database
+from treasury.store.database import Database, Work, guard, open_database
 from treasury.store.lease import JOURNAL_ROLE, TTL, Leadership, check_unled
 from treasury.store.rows import (
     Values,
@@ -87,7 +87,7 @@ class SqlStore:
     def __init__(self, database: Database) -> None:
         """Use `open`."""
         self.name = database.name
-        self._database = database
+        self.database = database
         self._leadership: Leadership | None = None
         # What is known of the journal's end; seq -1 when it must be read.
         self._seq = -1
@@ -120,7 +120,7 @@ class SqlStore:
         """
         leadership = self._leadership
         if leadership is None or leadership.holder != holder:
-            leadership = Leadership(self._database.dialect, JOURNAL_ROLE, holder, ttl=ttl)
+            leadership = Leadership(self.database.dialect, JOURNAL_ROLE, holder, ttl=ttl)
             self._leadership = leadership
         before = leadership.epoch
         leads = self._write("taking the lease", leadership.seek)
@@ -227,17 +227,17 @@ class SqlStore:
             if self._leadership is not None and self._leadership.epoch:
                 self._write("giving back the lease", self._leadership.release)
         finally:
-            self._database.close()
+            self.database.close()
 
     def _prepare(self, read_only: bool) -> None:
         """Build or migrate the tables, or refuse the database."""
         if read_only:
-            with self._guard("opening it"):
-                found = self._database.read(partial(migrate.version, name=self.name))
+            with guard(self.database, "opening it"):
+                found = self.database.read(partial(migrate.version, name=self.name))
             if found != migrate.SCHEMA:
                 raise StoreError(migrate.too_old(self.name, found))
         else:
-            upgrade = partial(migrate.upgrade, dialect=self._database.dialect, name=self.name)
+            upgrade = partial(migrate.upgrade, dialect=self.database.dialect, name=self.name)
             self._write("opening it", upgrade)
         # Read now: a turn that another process adds from here on is not ours to follow.
         self._tip()
@@ -247,11 +247,11 @@ class SqlStore:
         if self._leadership is not None:
             self._leadership.fence(connection)
         else:
-            check_unled(connection, self._database.dialect, JOURNAL_ROLE, self.name)
+            check_unled(connection, self.database.dialect, JOURNAL_ROLE, self.name)
 
     def _was_taken(self, error: StoreError, seq: int, digest: bytes) -> bool:
         """Whether a turn is in the journal although its commit's answer was lost."""
-        if error.__cause__ is None or not self._database.dialect.lost(error.__cause__):
+        if error.__cause__ is None or not self.database.dialect.lost(error.__cause__):
             return False
         try:
             return self.last() == (seq, digest)
@@ -313,29 +313,15 @@ class SqlStore:
 
     def _read(self, statement: Executable, **values: object) -> Sequence[Row[Any]]:
         """All rows of a query, on a connection that holds no snapshot afterwards."""
-        with self._guard("reading it"):
-            return self._database.read(
+        with guard(self.database, "reading it"):
+            return self.database.read(
                 lambda connection: connection.execute(statement, values).all()
             )
 
     def _write(self, doing: str, work: Work[T]) -> T:
         """One transaction that writes, or StoreError and nothing written."""
-        with self._guard(doing):
-            return self._database.write(work)
-
-    @contextmanager
-    def _guard(self, doing: str) -> Iterator[None]:
-        """The driver's errors as ours: what is wrong with the database, and what came of it."""
-        dialect = self._database.dialect
-        failures: tuple[type[Exception], ...] = (DBAPIError, OverflowError, *dialect.ERRORS)
-        try:
-            yield
-        except IntegrityError as error:
-            raise InvariantBroken(f"{self.name}: {doing}: {error.orig}") from error
-        except failures as error:
-            cause = dialect.meaning(getattr(error, "orig", error))
-            came = "its outcome is unknown" if dialect.lost(error) else "nothing was written"
-            raise StoreError(f"{self.name} {cause} ({doing}: {came})") from error
+        with guard(self.database, doing):
+            return self.database.write(work)
 
     @contextmanager
     def _damage(self, where: str = "") -> Iterator[None]:
@@ -350,4 +336,4 @@ class SqlStore:
         self._seq = -1
         self._paths.clear()
         self._held.clear()
-        self._database.release()
+        self.database.release()
