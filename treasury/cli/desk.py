@@ -80,7 +80,6 @@ class Desk:
 
     def __init__(self, store: "SqlStore", db: str, at: int | None) -> None:
         from treasury.domain.errors import UserError
-        from treasury.domain.events import Wake
         from treasury.domain.time import format_instant
         from treasury.engine import replay
 
@@ -93,12 +92,16 @@ class Desk:
                 f"{format_instant(self.now)}: time does not go back; mend the clock, or say --at"
             )
 
-        if self.book.timers and self.book.timers[0][0] <= self.now:
-            # What has become due since the last turn comes first, in a turn of its own.
-            self.step(Wake())
-
     def step(self, *batch: "Input") -> "Entry":
-        """One turn, committed. Raises StoreError when another process was faster."""
+        """One turn, committed, after a turn of what had become due by then. Raises StoreError."""
+        from treasury.domain.events import Wake
+
+        timers = self.book.timers
+        if timers and timers[0][0] <= self.now:
+            self._commit(Wake())
+        return self._commit(*batch)
+
+    def _commit(self, *batch: "Input") -> "Entry":
         from treasury.engine import step
 
         turn = step(self.book, batch, self.now)
