@@ -11,12 +11,16 @@ import click
 import msgspec
 
 from treasury.domain.errors import BadValue, UserError
+from treasury.domain.ids import OfferId
 from treasury.domain.market import Tenure
+from treasury.forecast.forecaster import Forecaster
 from treasury.forecast.hazards import STEP, Prior
 from treasury.forecast.learn import learn_prior
-from treasury.forecast.regime import first_sight
 from treasury.forecast.scores import Calibration, calibrate
 from treasury_simulations.market import MarketTrace
+
+# One pool at a time is scored; what it is called does not matter.
+_POOL = OfferId("pool")
 
 
 class Calibrated(NamedTuple):
@@ -56,14 +60,14 @@ def learn_and_score(series: list[list[int]], share: float) -> Calibrated:
     came: dict[bool, list[bool]] = {True: [], False: []}
     for values in series:
         cut = int(len(values) * share)
-        memory = first_sight(0, bool(values[0]))
+        forecaster = Forecaster(prior, {})
         for at in range(len(values) - 1):
             now, there = at * STEP, bool(values[at])
-            memory.see(now, there)
+            forecaster.see_pool(_POOL, now, there, -1)
             if at >= cut:
-                regime = prior.clip(memory.regime())
+                regime = prior.clip(forecaster.regime(_POOL))
                 hazard = prior.loss_hazard if there else prior.back_hazard
-                said[there].append(hazard(memory.age(now), regime))
+                said[there].append(hazard(forecaster.age(_POOL, now), regime))
                 came[there].append(bool(values[at + 1]) != there)
     if not said[True] or not said[False]:
         raise BadValue("share", share, "one that leaves steps with and without capacity to score")

@@ -2,6 +2,7 @@
 
 from math import exp
 
+import msgspec
 import pytest
 
 from treasury.domain.ids import OfferId
@@ -82,6 +83,24 @@ def test_the_state_written_down_goes_on_like_the_original() -> None:
             forecaster.see_pool(POOL, at * STEP, at % 5 < 3, 900_000_000 - at)
     assert one.encode() == two.encode()
     assert one.curves(POOL) == two.curves(POOL)
+
+
+def test_returns_oftener_than_forecast_are_soon_forecast() -> None:
+    """A pool whose gaps last one step, which the prior does not believe, is believed after ten
+    gaps:
+    the forecast of a return at once has at least doubled; a pool that behaves as forecast is
+    left."""
+    doubtful = msgspec.structs.replace(POOLED, back=(-2.5, *[0.0] * 7))
+    forecaster = Forecaster(doubtful, {})
+    before = forecaster.curves(POOL).back[0]
+    for at in range(120):
+        forecaster.see_pool(POOL, at * STEP, at % 12 != 11, 1)
+    assert forecaster.curves(POOL).back[0] > 2 * before
+    usual = Forecaster(doubtful, {})
+    for at in range(1_300):
+        # Back after thirteen steps: about what e^-2.5 a step comes to.
+        usual.see_pool(POOL, at * STEP, at % 26 < 13, 1)
+    assert usual.curves(POOL).back[0] == pytest.approx(before, rel=0.35)
 
 
 def test_an_unknown_pool_is_an_average_one() -> None:

@@ -42,12 +42,23 @@ class Forecaster(msgspec.Struct):
         if pool is None:
             pool = self.pools[offer] = Pool(first_sight(now, there))
         else:
-            pool.memory.see(now, there)
+            self._see(pool.memory, now, there)
         if rate >= 0:
             if pool.price is None:
                 pool.price = first_price(now, rate)
             else:
                 pool.price.see(now, rate)
+
+    def _see(self, memory: PoolMemory, now: int, there: bool) -> None:
+        if memory.counted or not memory.due(now):
+            memory.see(now, there)
+            return
+        regime = memory.regime()
+        plain = self.prior.clip(Regime(regime.loss, regime.back))
+        age = max(memory.age(memory.counted_at), 1.0)
+        forecast = self.prior.back_hazard(age, plain)
+        memory.see(now, there)
+        memory.surprise.judge(forecast, there)
 
     def interrupted(self, offer: OfferId) -> None:
         """A machine of a pool was taken back."""

@@ -33,11 +33,15 @@ _LOGIT_CAP: Final = 7.0
 
 
 class Regime(msgspec.Struct, frozen=True, gc=False):
-    """What a pool has lately been like: natural logarithms of its rates of loss while it was there
-    and of return while it was not, per step."""
+    """What a pool has lately been like.
+
+    loss, back: natural logarithms of its rates of loss while it was there and of return while it
+    was not, per step. surprise: log-odds by which returns have come oftener than was forecast.
+    """
 
     loss: float
     back: float
+    surprise: float = 0.0
 
 
 class Prior(msgspec.Struct, frozen=True):
@@ -59,15 +63,16 @@ class Prior(msgspec.Struct, frozen=True):
         return Regime(
             min(max(regime.loss, self.low.loss), self.high.loss),
             min(max(regime.back, self.low.back), self.high.back),
+            regime.surprise,
         )
 
     def loss_hazard(self, age: float, regime: Regime) -> float:
         """Probability a step that capacity which has been there for `age` steps is lost."""
-        return _logistic(self.loss, age, regime)
+        return _logistic(self.loss, age, regime, 0.0)
 
     def back_hazard(self, age: float, regime: Regime) -> float:
         """Probability a step that capacity which has been gone for `age` steps is back."""
-        return _logistic(self.back, age, regime)
+        return _logistic(self.back, age, regime, regime.surprise)
 
 
 class Curves(msgspec.Struct, frozen=True):
@@ -114,8 +119,8 @@ def occupancy(hazards: Sequence[float]) -> tuple[float, ...]:
     return tuple(steps)
 
 
-def _logistic(coefficients: Sequence[float], age: float, regime: Regime) -> float:
-    total = 0.0
+def _logistic(coefficients: Sequence[float], age: float, regime: Regime, shift: float) -> float:
+    total = shift
     for coefficient, term in zip(coefficients, terms(age, regime), strict=True):
         total += coefficient * term
     total = min(max(total, -_LOGIT_CAP), _LOGIT_CAP)

@@ -20,6 +20,10 @@ SCORE_HALF_LIFE: Final = 72.0
 # What each estimator starts from, as (events, steps): a loss every ten, a return every five steps.
 _LOSS_START: Final = (0.5, 5.0)
 _BACK_START: Final = (0.5, 2.5)
+# Half-life [forecasts] of the comparison of returns with their forecasts, and the returns it starts
+# from as if forecast and come: chosen by log score on the first part of the recorded probes.
+SURPRISE_HALF_LIFE: Final = 24.0
+_SURPRISE_START: Final = 1.5
 # A count is due once this share of a step has passed: grids that do not divide a step still count.
 _DUE: Final = 0.95
 
@@ -69,6 +73,27 @@ def _no_rates() -> Rates:
     return Rates(list(zeros), list(zeros), list(zeros))
 
 
+class Surprise(msgspec.Struct):
+    """Returns as they came against returns as they were forecast, with forgetting.
+
+    The prior was learned elsewhere; a pool may come back far oftener than any pool it was learned
+    from. Losses have no such term: what it gained on some recorded series it lost on others.
+    """
+
+    came: float = 0.0
+    said: float = 0.0
+
+    def judge(self, forecast: float, came: bool) -> None:
+        """Take in one forecast [probability] and what became of it."""
+        keep = 0.5 ** (1.0 / SURPRISE_HALF_LIFE)
+        self.came = self.came * keep + float(came)
+        self.said = self.said * keep + forecast
+
+    def log_odds(self) -> float:
+        """By how much to raise the odds of the next forecast."""
+        return log((self.came + _SURPRISE_START) / (self.said + _SURPRISE_START))
+
+
 class PoolMemory(msgspec.Struct):
     """One pool's history, condensed. Instants in ns.
 
@@ -82,6 +107,11 @@ class PoolMemory(msgspec.Struct):
     counted_at: int
     losses: Rates = msgspec.field(default_factory=_no_rates)
     returns: Rates = msgspec.field(default_factory=_no_rates)
+    surprise: Surprise = msgspec.field(default_factory=Surprise)
+
+    def due(self, now: int) -> bool:
+        """Whether an observation at `now` would be counted."""
+        return (now - self.counted_at) / STEP >= _DUE
 
     def see(self, now: int, available: bool) -> None:
         """Take in one observation. Instants never go back; one that does is ignored."""
@@ -89,9 +119,9 @@ class PoolMemory(msgspec.Struct):
             return
         if available != self.available:
             self.available, self.since = available, now
-        steps = (now - self.counted_at) / STEP
-        if steps < _DUE:
+        if not self.due(now):
             return
+        steps = (now - self.counted_at) / STEP
         rates, start = (self.losses, _LOSS_START) if self.counted else (self.returns, _BACK_START)
         changed = available != self.counted
         rates.see(changed, steps, start)
@@ -110,7 +140,11 @@ class PoolMemory(msgspec.Struct):
 
     def regime(self) -> Regime:
         """What the pool has lately been like."""
-        return Regime(self.losses.mixed(_LOSS_START), self.returns.mixed(_BACK_START))
+        return Regime(
+            self.losses.mixed(_LOSS_START),
+            self.returns.mixed(_BACK_START),
+            self.surprise.log_odds(),
+        )
 
 
 def first_sight(now: int, available: bool) -> PoolMemory:
