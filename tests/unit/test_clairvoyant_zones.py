@@ -1,11 +1,17 @@
 """The clairvoyant bound over several zones."""
 
+import csv
+import gzip
+import os
 from functools import lru_cache
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.benchmarks.policy_runs import ON_DEMAND, load, windows
+from tests.conftest import Require
 from treasury.domain.errors import BadValue
 from treasury_simulations.clairvoyant_zones import ZoneProblem, clairvoyant_cost, micro_prices
 
@@ -72,3 +78,33 @@ def test_problems_that_make_no_sense_are_refused() -> None:
     with pytest.raises(BadValue, match="positive"):
         clairvoyant_cost(ZoneProblem(**good | {"work": 0}, spot=((1,),)))
     assert micro_prices([-1, 3.6], 1) == (-1, 1_000)
+
+
+def test_the_bound_is_the_published_optimum(require: Require) -> None:
+    """On one window of each recorded set of zones the bound is the published optimum, which
+    was rounded to a hundredth of a cent, within a ten-thousandth."""
+    folder = os.environ.get("TREASURY_SHARED", "")
+    require(folder, "TREASURY_SHARED must name the folder with traces/cant_be_late")
+    path = Path(folder) / "traces" / "cant_be_late"
+    series, starts = load(path, 2023), windows(path, 2023)
+    with gzip.open(path / "reference_costs_dev_2023_multi.csv.gz", "rt") as file:
+        rows = [row for row in csv.DictReader(file) if row["policy"] == "clairvoyant_optimum"]
+    cases = {row["scenario"]: row for row in rows}
+    assert len(cases) == 6
+    for row in cases.values():
+        first = starts[int(row["window"])] - series.first
+        span = slice(first, first + 52 * 3_600 // series.seconds)
+        spot = []
+        for zone in row["zones"].split("|"):
+            there, prices = series.there[zone][span], series.prices[zone][span]
+            rates = [price if at else -1.0 for price, at in zip(prices, there, strict=True)]
+            spot.append(micro_prices(rates, series.seconds))
+        problem = ZoneProblem(
+            tick=series.seconds,
+            work=48 * 3_600,
+            start=720,
+            spot=tuple(spot),
+            demand=micro_prices([ON_DEMAND], series.seconds)[0],
+        )
+        cost = clairvoyant_cost(problem) / 1_000_000
+        assert cost == pytest.approx(float(row["cost_usd"]), rel=1e-4)
