@@ -93,11 +93,12 @@ class Desk:
             )
 
     def step(self, *batch: "Input") -> "Entry":
-        """One turn, committed, after a turn of what had become due by then. Raises StoreError."""
+        """One turn, committed, after a turn of what had become due by then: a change is judged, and
+        its figures told, on books that are up to date. Raises StoreError."""
         from treasury.domain.events import Wake
 
-        timers = self.book.timers
-        if timers and timers[0][0] <= self.now:
+        queues = (self.book.calendar, self.book.timers)
+        if any(queue and queue[0][0] <= self.now for queue in queues):
             self._commit(Wake())
         return self._commit(*batch)
 

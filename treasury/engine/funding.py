@@ -37,13 +37,16 @@ def configure(draft: Draft, event: e.Configure) -> None:
     if fault:
         draft.emit(e.Discrepancy(f"configuration refused: {fault}"))
         return
-    old = {centre: record.budget.amount for centre, record in book.budgets.items()}
+    old = {centre: record.budget for centre, record in book.budgets.items()}
     draft.emit(e.Configured(event.settings, event.budgets))
     for centre, record in book.budgets.items():
         if record.end == 0:
             open_period(draft, record)
-        elif record.budget.amount != old[centre]:
-            _resize(draft, record, record.budget.amount - old[centre])
+        elif _calendar(record.budget) != _calendar(old[centre]):
+            # Another kind of period begins now: the old one might never end.
+            _begin(draft, record)
+        elif record.budget.amount != old[centre].amount:
+            _resize(draft, record, record.budget.amount - old[centre].amount)
         if record.budget.day_cap and record.day_end == 0:
             open_day(draft, record)
 
@@ -81,11 +84,21 @@ def _resize(draft: Draft, record: BudgetRecord, difference: int) -> None:
 
 
 def open_period(draft: Draft, record: BudgetRecord) -> None:
-    """Begin a budget's period: what is left goes, or is carried over; the amount comes, less what
-    running machines still hold."""
+    """Begin a budget's next period, or move its rolling window by a step."""
     if record.budget.period is Period.ROLLING and record.end:
         _roll(draft, record)
-        return
+    else:
+        _begin(draft, record)
+
+
+def _calendar(budget: Budget) -> tuple[Period, str, int, int, int]:
+    """What a budget's periods are made of."""
+    return budget.period, budget.zone, budget.window, budget.starts_at, budget.ends_at
+
+
+def _begin(draft: Draft, record: BudgetRecord) -> None:
+    """What is left goes, or is carried over; the amount comes, less what running machines still
+    hold."""
     ledger, now, budget = draft.book.ledger, draft.now, record.budget
     carried = 0
     for account, funding in _accounts(record):
