@@ -204,7 +204,7 @@ async def test_every_level_of_a_tree_must_agree(
 async def test_money_changes_its_currency_on_a_bridge(
     writer: LedgerWriter, database: TestDatabase
 ) -> None:
-    """Both sides, the rate with its source and time, and the cents rounded away are in the books."""
+    """Both sides, the rate with its source and time, and the cents rounded away are booked."""
     rate = Rate("USD", "EUR", 8_571, 10_000, "ecb", 7)
     euros = chart.wallet("red-eur")
     chain = exchange(
@@ -365,7 +365,7 @@ async def test_a_deposed_writer_writes_nothing(
 async def test_a_clock_that_goes_back_changes_no_order(
     writer: LedgerWriter, database: TestDatabase
 ) -> None:
-    """After the database's clock was set back a day, what is recorded later is not dated earlier."""
+    """After the clock was set back a day, what is recorded later is not dated earlier."""
     await writer.submit(take("a", 1))
     seq, at = writer._commits._tip or (0, 0)
     day = 86_400 * 10**9

@@ -113,7 +113,8 @@ class Leadership:
         return int(now)
 
     def depose(self) -> NoReturn:
-        """Raises Deposed."""
+        """Raises Deposed, now and at each fence until the lease is got back."""
+        self.epoch = 0
         raise Deposed(
             f"{self.holder!r} does not lead the {self.role} any more: another process took over;"
             " nothing was written"

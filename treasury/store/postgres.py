@@ -16,8 +16,6 @@ from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Connection,
-    LargeBinary,
-    SmallInteger,
     Table,
     any_,
     bindparam,
@@ -31,8 +29,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import Insert, insert
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.util import await_only
 
 from treasury.domain.errors import StoreError
 from treasury.store.database import WRITES, Dialect, Work, transact
@@ -120,10 +119,18 @@ class PostgresDialect:
     def add_rows(
         self, connection: Connection, table: Table, rows: Sequence[tuple[Any, ...]]
     ) -> None:
-        """One statement with an array for each column: a fifth of the cost of a row at a time."""
-        arrays = _arrays(list(table.columns))
-        statement = f"INSERT INTO {table.name} SELECT * FROM unnest({arrays})"
-        connection.exec_driver_sql(statement, tuple(map(list, zip(*rows, strict=True))))
+        """COPY in binary: half the cost of arrays, a third of that of a row at a time."""
+        # The transaction is open: whoever adds rows has asked the fence or the schema before.
+        driver: Any = connection.connection.driver_connection
+        copy = driver.copy_records_to_table(
+            table.name, records=rows, columns=[column.name for column in table.columns]
+        )
+        try:
+            await_only(copy)
+        except asyncpg.IntegrityConstraintViolationError as error:
+            raise IntegrityError(f"COPY {table.name}", None, error) from error
+        except (asyncpg.DataError, OverflowError, TypeError) as error:
+            raise DataError(f"COPY {table.name}", None, error) from error
 
     def set_rows(
         self,
@@ -159,11 +166,7 @@ def _arrays(columns: Sequence[Any]) -> str:
 
 
 def _type_of(kind: Any) -> str:
-    if isinstance(kind, SmallInteger):
-        return "smallint"
-    if isinstance(kind, BigInteger):
-        return "bigint"
-    return "bytea" if isinstance(kind, LargeBinary) else "text"
+    return "bigint" if isinstance(kind, BigInteger) else "text"
 
 
 class PostgresDatabase:

@@ -136,6 +136,8 @@ class SqlStore:
     def append(self, entry: Entry) -> bytes:
         """Commit one turn; the journal's hash after it. Raises StoreError, writing nothing, and
         InvariantBroken for a turn that breaks a rule of the tables."""
+        if self._leadership is not None and not self._leadership.epoch:
+            self._leadership.depose()
         seq, prev = self._tip()
         if entry.seq != seq + 1:
             raise InvariantBroken(f"turn {entry.seq} cannot follow turn {seq}")
