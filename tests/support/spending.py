@@ -21,7 +21,8 @@ BUDGETS = (
 
 
 def start_job(table: Table, name: str, centre: str, offer=A, **labels: str) -> int:
-    """A job with labels on one machine of an offer; its lease."""
+    """A job with labels on one machine of an offer, from the next minute on; its lease."""
+    table.now = -(-table.now // MINUTE) * MINUTE
     spec = JobSpec(
         id=name,
         cost_centre=centre,
