@@ -161,3 +161,28 @@ def test_a_budget_without_end_has_no_forecast() -> None:
     assert (row.forecast, row.low, row.high, row.mode) == (None, None, None, "observe")
     table.quote(A, NANO)
     assert outlook(table.entries)[1][0].runs_out_at is None
+
+
+def test_labels_come_from_the_configuration(tmp_path: Path) -> None:
+    """A job's `labels` are its specification's; one that is no text is refused with its place."""
+    from treasury.config import load_config
+    from treasury.domain.errors import ConfigError
+
+    path = tmp_path / "c.toml"
+    text = """
+        [[budget]]
+        cost_centre = "t"
+        amount = "10 USD"
+        [[job]]
+        id = "j"
+        cost_centre = "t"
+        work = "1h"
+        gpu = "V100"
+        labels = { team = "vision", stage = %s }
+    """
+    path.write_text(text % '"dev"')
+    (spec,) = load_config(path).job_specs(0)
+    assert spec.labels == {"team": "vision", "stage": "dev"}
+    path.write_text(text % "3")
+    with pytest.raises(ConfigError, match=r"job\[0\]\.labels"):
+        load_config(path)

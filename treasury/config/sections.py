@@ -157,6 +157,7 @@ class JobSection(msgspec.Struct, frozen=True, kw_only=True):
     regions: tuple[str, ...] = ()
     tenures: tuple[Tenure, ...] = ()
     interruptible: bool = True
+    labels: dict[str, str] = {}
 
 
 class FileSection(msgspec.Struct, frozen=True, kw_only=True):

@@ -166,4 +166,5 @@ def _job_spec(file: str, path: str, job: JobSection, start: int) -> JobSpec:
         value=job.value,
         max_rate=job.max_rate,
         interruptible=job.interruptible,
+        labels=dict(job.labels),
     )
