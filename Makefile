@@ -107,8 +107,18 @@ coverage: $(VENV)/.dev ## Run every test and show the lines none of them reached
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
 
-bench: $(VENV)/.dev ## Measure simulated days a second
+bench: $(VENV)/.dev ## Measure simulated days a second, and transfers a second on each database
 	@$(BIN)/python tests/benchmarks/replay.py
+	@PYTHONPATH=. $(BIN)/python tests/benchmarks/ledger.py
+
+# How often each crash drill kills, and how many holds race for a tree of budgets.
+KILLS ?= 200
+HOLDS ?= 1000000
+
+.PHONY: soak
+soak: $(VENV)/.dev ## Kill writers and databases hundreds of times, race a million holds (half an hour)
+	@TREASURY_SOAK_KILLS=$(KILLS) $(BIN)/python -m pytest -q tests/storms/test_ledger_crash.py
+	@PYTHONPATH=. $(BIN)/python tests/benchmarks/ledger.py --race $(HOLDS)
 
 # ------------------------------------------------------------------------------ upkeep
 

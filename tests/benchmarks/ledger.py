@@ -1,11 +1,12 @@
 """How fast the shared ledger is: durable holds and settlements a second, on each database.
 
-    python tests/benchmarks/ledger.py [--seconds 3] [--only sqlite|postgres]
+    python tests/benchmarks/ledger.py [--seconds 3] [--only sqlite|postgres] [--race N]
 
 Prints, in one run on one machine: the disk's flushes a second, pgbench where the binaries have it,
 the naive way (a transaction for each transfer, with row locks), the writer with 1, 64 and 1,000
 callers on one hot budget and on 1,000, the latency of a hold, and the ratios between them. Each run
-ends with a verification of the books it made.
+ends with a verification of the books it made. With --race, N holds race for a tree of budgets and
+a plain model looks for an instant at which any level was overspent.
 """
 
 import argparse
@@ -26,6 +27,7 @@ from random import Random
 
 from sqlalchemy import Connection, select
 
+from tests.support import race
 from tests.support.postgres import Server, binaries
 from treasury.domain.transfer import AccountPolicy
 from treasury.ledger import chart
@@ -269,6 +271,34 @@ def bench(kind: str, folder: Path, seconds: float) -> None:
                 check(url)
 
 
+def contest(kind: str, folder: Path, holds: int) -> None:
+    """Race holds on a tree, and let the model and the verification look at what came of it."""
+    with databases(kind, folder) as (_, make):
+        url = make()
+
+        async def run() -> race.Race:
+            async with await LedgerWriter.open(url) as writer:
+                return await race.run(writer, holds, callers=1_000, seed=1)
+
+        began = time.perf_counter()
+        result = asyncio.run(run())
+        elapsed = time.perf_counter() - began
+        database = open_database(url, durable=True, read_only=True)
+        try:
+            found = race.overspent(LedgerReader(database).transfers())
+        finally:
+            database.close()
+        if found:
+            sys.exit(f"{kind}: overspent: {found[0]}")
+        print(
+            f"{kind}: {holds:,} holds at {race.LEVELS} levels in {elapsed:,.0f} s:"
+            f" {result.granted:,} granted, refused by level"
+            f" {dict(sorted(result.refused.items()))}; {check(url):,} transfers,"
+            " nothing overspent at any instant, the books verify",
+            flush=True,
+        )
+
+
 def label(budgets: int) -> str:
     """How many budgets, in words."""
     return "one hot budget" if budgets == 1 else f"{budgets:,} budgets"
@@ -287,10 +317,16 @@ def main() -> None:
     """Run it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=3.0, help="length of each run")
+    parser.add_argument("--race", type=int, metavar="N", help="race N holds on a tree instead")
     parser.add_argument("--only", choices=("sqlite", "postgres"), help="one database alone")
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp())
     try:
+        if options.race:
+            for kind in ("sqlite", "postgres"):
+                if options.only in {None, kind}:
+                    contest(kind, folder, options.race)
+            return
         load = os.getloadavg()[0]
         print(f"{os.cpu_count()} processors, load {load:.1f}, Python {sys.version.split()[0]}")
         print(f"the disk flushes 8 KiB {flushes(folder, 1.0):,.0f} times a second")

@@ -67,7 +67,7 @@ async def run(writer: LedgerWriter, holds: int, *, callers: int, seed: int) -> R
     async def ends(dice: Random, number: int, amount: int) -> None:
         rest: dict[str, Any] = {"event_at": number, "reason": "end"}
         if dice.random() < 0.05:
-            used = dice.randrange(amount + 1) // 40
+            used = dice.randrange(amount + 1) // 150
             chain = post_levels(f"e{number}", f"h{number}", LEVELS, used, **rest)
         else:
             chain = void_levels(f"e{number}", f"h{number}", LEVELS, **rest)
