@@ -24,6 +24,7 @@ from treasury.ledger.ledger import Account
 from treasury.ledger.request import content
 from treasury.store.database import Database, guard
 from treasury.store.lease import LEDGER_ROLE, Leadership
+from treasury.store.ledger_check import Checker, SealCheck, carried
 from treasury.store.ledger_reader import LedgerReader
 from treasury.store.ledger_tables import (
     LEDGER_ARCHIVES,
@@ -75,8 +76,6 @@ def archive(database: Database, before: int, folder: Path, *, holder: str = "arc
     StoreError for books that do not verify, while another process leads, or when a file or the
     database refuses.
     """
-    from treasury.store.ledger_verify import Checker, carried
-
     reader = LedgerReader(database)
     done = reader.archives()
     first, prev = (done[-1].last_seq + 1, done[-1].hash) if done else (1, bytes(32))
@@ -96,7 +95,7 @@ def archive(database: Database, before: int, folder: Path, *, holder: str = "arc
         FORMAT, first, last, prev.hex(), seals[-1].hash.hex(), [s.last_seq for s in seals]
     )
     path = folder / f"ledger-{first:012d}-{last:012d}.jsonl.gz"
-    rows = _watched(reader.transfers(first - 1), last, books)
+    rows = _watched(reader.transfers(first - 1), last, books, SealCheck(reader, prev, books))
     file_hash = _write(path, header, rows)
     if books.findings:
         path.unlink()
@@ -170,12 +169,13 @@ def _closed_blocks(before: int, connection: Connection) -> Sequence[Any]:
     return connection.execute(wanted).all()
 
 
-def _watched(rows: Iterator[Any], last: int, books: Any) -> Iterator[Any]:
+def _watched(rows: Iterator[Any], last: int, books: Checker, seals: SealCheck) -> Iterator[Any]:
     """Rows up to the archive's end, each audited as it goes."""
     for row in rows:
         if row.seq > last:
             return
         books.see(row)
+        seals.see(row)
         yield row
 
 
