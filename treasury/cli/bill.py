@@ -173,11 +173,17 @@ def _details(found: "Findings") -> tuple[list[str], list[list[object]]]:
         [
             *(part.lease, part.machine or None, part.job or None, part.cost_centre, part.provider),
             *(part.billed, part.booked, part.difference),
-            ", ".join(f"{cause} {amount / 1e6:+.6f}" for cause, amount in part.causes) or None,
+            ", ".join(f"{cause} {_signed(amount)}" for cause, amount in part.causes) or None,
         ]
         for part in found.parts
     ]
     return [*columns, "billed", "charged", "difference", "causes"], rows
+
+
+def _signed(micros: int) -> str:
+    from treasury.finops.postings import decimal
+
+    return decimal(micros) if micros < 0 else f"+{decimal(micros)}"
 
 
 def _lines(found: "Findings", did: str) -> Iterator[str]:

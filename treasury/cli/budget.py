@@ -214,13 +214,14 @@ def _change(
         giver = None if source is None else hand.cost_centre(source)
         entry = hand.step(ChangeBudget(to, micros, by or who(), giver))
         level = hand.book.level(to)
+        giver_level = level if giver is None else hand.book.level(giver)
     origin = "" if source is None else f" from {source}"
     refused = _refusal(entry)
     if refused:
         click.echo(
             f"refused: {centre} {format_money(micros)}{origin}: {refused}"
-            f" (limit {format_money(level.limit)}, spent {format_money(level.spent)},"
-            f" held {format_money(level.held)})",
+            f" (limit {format_money(giver_level.limit)}, spent {format_money(giver_level.spent)},"
+            f" held {format_money(giver_level.held)})",
             err=True,
         )
         ctx.exit(1)
