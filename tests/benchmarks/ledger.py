@@ -106,28 +106,29 @@ async def grouped(url: str, callers: int, budgets: int, seconds: float) -> Run:
     return summary(done, elapsed, latencies)
 
 
-async def naive(url: str, callers: int, budgets: int, seconds: float) -> Run:
+class Naive:
     """A transaction for each transfer, as most do it: lock the row, look, write, commit. At most
     16 connections, the rest wait for one, as behind any pool."""
-    async with await LedgerWriter.open(url) as writer:
-        for n in range(budgets):
-            sides = wallet(n), chart.FUNDING
-            await writer.submit(direct(f"fund-{n}", *sides, GRANT, event_at=1, reason="fund"))
-            await writer.submit(hold(f"open-{n}", expense(n), wallet(n), 1, event_at=1, reason="o"))
-    _, dialect, engine = open_engine(url, durable=True)
-    gate = asyncio.Semaphore(16)
-    numbers = iter(range(10**6, 10**9))
-    latencies: list[float] = []
-    done = 0
-    lock = select(LEDGER_ACCOUNTS).with_for_update()
 
-    def one(connection: Connection, budget: int, request: TransferRequest, of: int | None) -> int:
+    def __init__(self, url: str, budgets: int) -> None:
+        self._engine = open_engine(url, durable=True)[2]
+        self._gate = asyncio.Semaphore(16)
+        self._numbers = iter(range(10**6, 10**9))
+        self._budgets = budgets
+        self._latencies: list[float] = []
+        self._done = 0
+
+    def _one(
+        self, budget: int, request: TransferRequest, of: int | None, connection: Connection
+    ) -> int:
+        """Look and write; the number of the transfer."""
         path = LEDGER_ACCOUNTS.c.path
-        row = connection.execute(lock.where(path == wallet(budget))).one()
+        lock = select(LEDGER_ACCOUNTS).where(path == wallet(budget)).with_for_update()
+        row = connection.execute(lock).one()
         assert row.policy == AccountPolicy.LIMITED.value
         assert row.debit_posted - row.credit_posted - row.credit_pending >= request.amount
-        seq, settles = next(numbers), of is not None
-        pending, posted = (-100, 60) if settles else (100, 0)
+        seq = next(self._numbers)
+        pending, posted = (100, 0) if of is None else (-100, 60)
         for side, account in (("debit", expense(budget)), ("credit", wallet(budget))):
             table = LEDGER_ACCOUNTS.c
             change = {
@@ -135,52 +136,52 @@ async def naive(url: str, callers: int, budgets: int, seconds: float) -> Run:
                 f"{side}_posted": table[f"{side}_posted"] + posted,
             }
             connection.execute(LEDGER_ACCOUNTS.update().where(path == account).values(change))
-        values = {
-            "seq": seq,
-            "id": request.id,
-            "kind": request.kind.value,
-            "debit": expense(budget),
-            "credit": wallet(budget),
-            "amount": request.amount,
-            "currency": "USD",
-            "refers": of,
-            "chain": seq,
-            "linked": 0,
-            "event_at": 1,
-            "recorded_at": 1,
-            "epoch": 1,
-            "reason": request.reason,
-            "subject": "",
-        }
-        connection.execute(LEDGER_TRANSFERS.insert().values(values))
+        sides = expense(budget), wallet(budget)
+        kind, amount = request.kind.value, request.amount
+        values = (seq, request.id, kind, *sides, amount, "USD", of, seq, 0, 1, 1, 1, "", "", None)
+        names = [column.name for column in LEDGER_TRANSFERS.columns]
+        row_values = dict(zip(names, values, strict=True))
+        connection.execute(LEDGER_TRANSFERS.insert().values(row_values))
         return seq
 
-    until = time.perf_counter() + seconds
-
-    async def caller(number: int) -> None:
-        nonlocal done
+    async def _caller(self, number: int, until: float) -> None:
         dice, turn = Random(number), 0
         while (began := time.perf_counter()) < until:
             turn += 1
-            budget = dice.randrange(budgets)
+            budget = dice.randrange(self._budgets)
             name = f"{number}-{turn}"
             request = hold(f"h-{name}", "a", "b", 100, event_at=1, reason="hold")
             settle = post(f"p-{name}", f"h-{name}", 60, event_at=1, reason="settle")
-            async with gate:
-                work = partial(one, budget=budget, request=request, of=None)
-                seq = await transact(engine, work, writes=True)
-            latencies.append(time.perf_counter() - began)
-            async with gate:
-                work = partial(one, budget=budget, request=settle, of=seq)
-                await transact(engine, work, writes=True)
-            done += 2
+            async with self._gate:
+                work = partial(self._one, budget, request, None)
+                seq = await transact(self._engine, work, writes=True)
+            self._latencies.append(time.perf_counter() - began)
+            async with self._gate:
+                work = partial(self._one, budget, settle, seq)
+                await transact(self._engine, work, writes=True)
+            self._done += 2
 
-    assert dialect
-    began = time.perf_counter()
-    await asyncio.gather(*map(caller, range(callers)))
-    elapsed = time.perf_counter() - began
-    await engine.dispose()
-    return summary(done, elapsed, latencies)
+    async def run(self, callers: int, seconds: float) -> Run:
+        """The same traffic as `grouped`."""
+        began = time.perf_counter()
+        until = began + seconds
+        await asyncio.gather(*(self._caller(number, until) for number in range(callers)))
+        elapsed = time.perf_counter() - began
+        await self._engine.dispose()
+        return summary(self._done, elapsed, self._latencies)
+
+
+async def naive(url: str, callers: int, budgets: int, seconds: float) -> Run:
+    """One run of the naive way."""
+    async with await LedgerWriter.open(url) as writer:
+        # Somebody must have opened the accounts that it will update.
+        async def ready(n: int) -> None:
+            sides = wallet(n), chart.FUNDING
+            await writer.submit(direct(f"fund-{n}", *sides, GRANT, event_at=1, reason="fund"))
+            await writer.submit(hold(f"open-{n}", expense(n), wallet(n), 1, event_at=1, reason="o"))
+
+        await asyncio.gather(*map(ready, range(budgets)))
+    return await Naive(url, budgets).run(callers, seconds)
 
 
 def flushes(folder: Path, seconds: float) -> float:

@@ -77,6 +77,11 @@ def roll(posts: Chain, holds: Chain) -> Chain:
     return (*posts, *holds)
 
 
+def converted(amount: int, rate: Rate) -> int:
+    """What an amount [micro-units of rate.base] is in rate.quote, to the micro-unit below."""
+    return amount * rate.numerator // rate.denominator
+
+
 def exchange(
     chain_id: str,
     debit: str,
@@ -94,7 +99,7 @@ def exchange(
     the counterparty really paid out [micro-units of rate.quote], such as whole cents; the
     difference goes to or comes from `equity:rounding:<quote>`. Raises BadValue.
     """
-    exact = amount * rate.numerator // rate.denominator
+    exact = converted(amount, rate)
     if exact <= 0:
         raise BadValue("amount", amount, f"enough for one micro-{rate.quote}")
     given = direct(

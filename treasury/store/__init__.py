@@ -1,10 +1,11 @@
-"""The store: durable truth behind the `Store` port.
+"""The store: durable truth behind the `Store` port, and the ledger that many share.
 
-Lives here: the journal and its hash chain, the tables, migrations, the outbox, verification.
+Lives here: the journal and its hash chain, the shared ledger and its writer, the tables,
+migrations, the outbox, the lease, verification, archives.
 May not live here: decisions, providers, anything that judges a turn by its meaning.
 
-`SqlStore` is imported when it is asked for: SQLAlchemy takes a tenth of a second to load, and a
-sweep that keeps its journal in memory never needs it.
+`SqlStore` and `LedgerWriter` are imported when they are asked for: SQLAlchemy takes a tenth of a
+second to load, and a sweep that keeps its journal in memory never needs it.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from treasury.store.memory import MemoryStore
 
 if TYPE_CHECKING:
     from treasury.store.sql import SqlStore
+    from treasury.store.writer import LedgerWriter
 
 
 def __getattr__(name: str) -> Any:
@@ -20,7 +22,11 @@ def __getattr__(name: str) -> Any:
         from treasury.store.sql import SqlStore
 
         return SqlStore
+    if name == "LedgerWriter":
+        from treasury.store.writer import LedgerWriter
+
+        return LedgerWriter
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-__all__ = ["MemoryStore", "SqlStore"]
+__all__ = ["LedgerWriter", "MemoryStore", "SqlStore"]

@@ -9,7 +9,9 @@ from treasury.domain.ids import HoldId
 from treasury.domain.transfer import Transfer, TransferKind
 from treasury.domain.turn import Entry
 from treasury.ledger.audit import Auditor, Finding
+from treasury.ledger.chains import converted
 from treasury.ledger.ledger import Account
+from treasury.ledger.request import Rate
 from treasury.store.ledger_reader import LedgerReader
 from treasury.store.seal import DIGEST_BYTES, digest, link
 
@@ -74,8 +76,7 @@ class Checker:
         self._rated.append(row)
         if len(self._rated) == 2:
             (base, quote), self._rated = self._rated, []
-            rate = msgspec.json.decode(quote.rate)
-            exact = base.amount * rate["numerator"] // rate["denominator"]
+            exact = converted(base.amount, msgspec.json.decode(quote.rate, type=Rate))
             if base.rate != quote.rate or base.chain != quote.chain or quote.amount != exact:
                 why = f"{quote.amount} is not {base.amount} at the rate of the exchange"
                 self.blame("exchange", row.seq, why)
