@@ -72,15 +72,29 @@ def validator(require: Callable[[object, str], None]) -> Path:
 
 
 def _install(home: Path) -> subprocess.CompletedProcess[str]:
-    # Debian's python lacks ensurepip, others have no outer pip: the one at hand is taken.
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(home)], check=True)
-    pip = [sys.executable, "-m", "pip", "--python", str(home / "bin" / "python")]
     return subprocess.run(
-        [*pip, "install", "--quiet", "--ignore-requires-python", *PACKAGES],
+        [
+            *_pip(home / "bin" / "python"),
+            "install",
+            "--quiet",
+            "--ignore-requires-python",
+            *PACKAGES,
+        ],
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+def _pip(python: Path) -> list[str]:
+    """A pip that installs for `python`: one at hand, or, where there is none, its own."""
+    for outer in (sys.executable, sys._base_executable):
+        pip = [outer, "-m", "pip"]
+        if not subprocess.run([*pip, "--version"], capture_output=True, check=False).returncode:
+            return [*pip, "--python", str(python)]
+    subprocess.run([python, "-m", "ensurepip"], capture_output=True, check=False)
+    return [str(python), "-m", "pip"]
 
 
 @pytest.fixture

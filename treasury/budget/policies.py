@@ -53,7 +53,7 @@ def approval(level: Level, request: SpendRequest) -> Refused | None:
 
 
 def allowed_markets(level: Level, request: SpendRequest) -> Refused | None:
-    """Only the providers and tenures the budget names, if it names any."""
+    """Only the providers, regions and tenures the budget names, if it names any."""
     budget, offer = level.budget, request.offer
     if budget.providers and offer.provider not in budget.providers:
         return _refuse(
@@ -61,6 +61,13 @@ def allowed_markets(level: Level, request: SpendRequest) -> Refused | None:
             request,
             Why.NOT_ALLOWED,
             f"provider {offer.provider} is not among {', '.join(budget.providers)}",
+        )
+    if budget.regions and offer.region not in budget.regions:
+        return _refuse(
+            level,
+            request,
+            Why.NOT_ALLOWED,
+            f"region {offer.region} is not among {', '.join(budget.regions)}",
         )
     if budget.tenures and offer.tenure.value not in budget.tenures:
         return _refuse(

@@ -25,7 +25,7 @@ def cli(job: str, db: str, at_text: str | None, by: str | None) -> None:
         if record is None:
             ended = hand.book.ended.get(name)
             why = f"it is {ended}" if ended else did_you_mean(job, map(str, hand.book.jobs))
-            raise NotFound(f"{db} has no active job {job!r}; {why}")
+            raise NotFound(f"{hand.store.name} has no active job {job!r}; {why}")
         if record.approved:
             click.echo(f"{job}: was approved already")
             return

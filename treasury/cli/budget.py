@@ -61,14 +61,15 @@ def cli(ctx: click.Context, db: str, as_of: str | None, output: str) -> None:
 
     instant_ns = instant("--as-of", as_of)
     with reading(db) as store:
+        name = store.name
         book, rows = outlook(store.entries(), instant_ns)
     if not rows:
-        raise NotFound(f"{db} knows no budgets" + ("" if as_of is None else f" as of {as_of}"))
+        raise NotFound(f"{name} knows no budgets" + ("" if as_of is None else f" as of {as_of}"))
     if output != TABLE:
         emit(_NUMBERS, [[getattr(row, name) for name in _NUMBERS] for row in rows], output)
         return
     shown = format_instant(book.now if instant_ns is None else instant_ns)
-    emit(_COLUMNS, [_cells(row) for row in rows], output, title=f"Budgets of {db} at {shown}")
+    emit(_COLUMNS, [_cells(row) for row in rows], output, title=f"Budgets of {name} at {shown}")
 
 
 _COLUMNS: Final = (
@@ -123,6 +124,7 @@ def refusals(db: str, since: str | None, output: str) -> None:
     from treasury.finops.refusals import refusals as count_refusals
 
     with reading(db) as store:
+        name = store.name
         found = count_refusals(store.entries(), start=instant("--from", since) or 0)
     names = ("cost_centre", "why", "enforced", "count", "jobs", "asked", "last_at", "last")
     rows = [[getattr(row, name) for name in names] for row in found]
@@ -131,7 +133,7 @@ def refusals(db: str, since: str | None, output: str) -> None:
             row[5] = format_money(int(row[5]))
             row[6] = format_instant(int(row[6]))
         names = ("cost centre", "why", "enforced", "times", "jobs", "asked", "last at", "last")
-    emit(names, rows, output, title=f"Refusals of {db}")
+    emit(names, rows, output, title=f"Refusals of {name}")
 
 
 @cli.command("top-up", context_settings={"ignore_unknown_options": True})

@@ -78,7 +78,7 @@ def reading(db: str) -> Iterator["SqlStore"]:
 class Desk:
     """A book rebuilt from its journal, and the one hand that may change it."""
 
-    def __init__(self, store: "SqlStore", db: str, at: int | None) -> None:
+    def __init__(self, store: "SqlStore", at: int | None) -> None:
         from treasury.domain.errors import UserError
         from treasury.domain.time import format_instant
         from treasury.engine import replay
@@ -88,7 +88,7 @@ class Desk:
         self.now = time.time_ns() if at is None else at
         if self.now < self.book.now:
             raise UserError(
-                f"{db}: its newest turn is of {format_instant(self.book.now)}, which is after "
+                f"{store.name}: its newest turn is of {format_instant(self.book.now)}, which is after "
                 f"{format_instant(self.now)}: time does not go back; mend the clock, or say --at"
             )
 
@@ -136,9 +136,9 @@ def desk(db: str, at_text: str | None) -> Iterator[Desk]:
     try:
         if not store.lead(f"{who()} at the command line"):
             raise StoreError(
-                f"{db}: {store.leader!r} writes to it; stop it first, or wait a minute if it died"
+                f"{store.name}: {store.leader!r} writes to it; stop it first, or wait a minute if it died"
             )
-        yield Desk(store, db, at)
+        yield Desk(store, at)
     finally:
         store.close()
 

@@ -58,6 +58,7 @@ def statement(
 
     groupings, label = _groupings(by)
     with reading(db) as store:
+        name = store.name
         wanted = _centres(store.entries(), centres, below)
         lines = make_statement(
             store.entries(),
@@ -84,7 +85,7 @@ def statement(
     for row in rows:
         row[-2] = format_money(int(str(row[-2])), places=6)
     period = f"{since or 'the beginning'} to {before or 'the end'}"
-    title = f"Statement of {db}, {period}" + (f", as of {as_of}" if as_of else "")
+    title = f"Statement of {name}, {period}" + (f", as of {as_of}" if as_of else "")
     emit([*columns, "amount", "charges"], rows, output, title=title)
 
 
@@ -173,6 +174,7 @@ def export(
     if kind == "parquet" and str(out) == "-":
         raise UserError("--format parquet needs a file: name one with --out")
     with reading(db) as store, _progress(store.entries(), store.last()[0]) as entries:
+        name = store.name
         turns = until(entries, instant("--as-of", as_of))
         if str(out) == "-":
             for piece in texts[kind](turns):
@@ -184,7 +186,7 @@ def export(
             else:
                 with part.open("w", encoding="utf-8", newline="") as file:
                     file.writelines(texts[kind](turns))
-    click.echo(f"{out}: {kind} of {db}, {out.stat().st_size:,} bytes")
+    click.echo(f"{out}: {kind} of {name}, {out.stat().st_size:,} bytes")
 
 
 @contextmanager

@@ -74,6 +74,7 @@ class BudgetSection(msgspec.Struct, frozen=True, kw_only=True):
     approve_above: Money = 0
     borrow: Money = 0
     providers: tuple[Name, ...] = ()
+    regions: tuple[str, ...] = ()
     tenures: tuple[Tenure, ...] = ()
     windows: tuple[WindowSection, ...] = ()
     mode: Mode = Mode.ENFORCE

@@ -96,6 +96,7 @@ def _budget(section: BudgetSection) -> Budget:
         approve_above=section.approve_above,
         borrow=section.borrow,
         providers=section.providers,
+        regions=section.regions,
         tenures=tuple(tenure.value for tenure in section.tenures),
         windows=tuple(_window(window) for window in section.windows),
         mode=section.mode,

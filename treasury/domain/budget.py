@@ -78,6 +78,7 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
     approve_above: int = 0
     borrow: int = 0
     providers: tuple[str, ...] = ()
+    regions: tuple[str, ...] = ()
     tenures: tuple[str, ...] = ()
     windows: tuple[Window, ...] = ()
     mode: Mode = Mode.ENFORCE
