@@ -48,10 +48,10 @@ class Patient(QueueStrategy):
 
     # --- what policies add -----------------------------------------------------------------------
 
-    def line(self, spec: JobSpec, deadline: int, work_done: int) -> int:
+    def line(self, spec: JobSpec, deadline: int, work_done: int, back: Fallback) -> int:
         """The last instant at which a job without a machine need not take on-demand for want of
         spot."""
-        del spec, deadline, work_done
+        del spec, deadline, work_done, back
         return NEVER
 
     def returns(
@@ -100,7 +100,7 @@ class Patient(QueueStrategy):
             else:
                 calm = min(
                     calm_until(spec, view.work_done, deadline, back, 0, walk.tick),
-                    self.line(spec, deadline, view.work_done),
+                    self.line(spec, deadline, view.work_done, back),
                 )
                 if calm >= walk.now:
                     self._wait(walk, entry, calm)

@@ -174,33 +174,45 @@ class QueueStrategy:
 
     def propose(self, snapshot: Snapshot) -> Plan:
         """A plan for a snapshot, with a reason for every queued job left out."""
+        walk = self.begin(snapshot)
+        queued = JobState.QUEUED
+        for view in snapshot.jobs:
+            if view.state is queued:
+                self._queued(walk, view)
+            elif view.placement is not None and not view.migrating:
+                self.look_after(walk, view, view.placement)
+        return self.end(walk)
+
+    def begin(self, snapshot: Snapshot) -> Walk:
+        """Take over a snapshot."""
         self.refusals.learn(snapshot)
         self.market.refresh(snapshot)
         ceilings = tuple([(centre, view.ceiling) for centre, view in snapshot.budgets.items()])
         if ceilings != self._ceilings:
             self._ceilings = ceilings
             self._entries.clear()
-        walk = Walk(snapshot)
-        queued = JobState.QUEUED
-        for view in snapshot.jobs:
-            if view.state is queued:
-                self._queued(walk, view)
-            elif view.placement is not None and not view.migrating:
-                self._placed(walk, view, view.placement)
-        if len(self._entries) > 2 * len(snapshot.jobs) + _SLACK:
-            self._sweep(snapshot)
+        return Walk(snapshot)
+
+    def end(self, walk: Walk) -> Plan:
+        """The plan; what is known of jobs that are gone is forgotten."""
+        jobs = walk.snapshot.jobs
+        if len(self._entries) > 2 * len(jobs) + _SLACK:
+            entries = self._entries
+            self._entries = {
+                view.spec.id: entries[view.spec.id] for view in jobs if view.spec.id in entries
+            }
         return walk.plan()
 
     def _queued(self, walk: Walk, view: JobView) -> None:
-        entry = self._entry(walk, view.spec)
-        refused = self.refusals.of(view.spec.id)
-        if refused is not None:
-            refused = {at: of for at, of in refused.items() if walk.now < of.until} or None
-        entry.refused = refused
+        entry = self.enter(walk, view)
         arc = self.queued(walk, view, entry)
         if arc is None:
-            self._leave_out(walk, entry)
-            return
+            self.leave_out(walk, entry)
+        else:
+            self.place(walk, view, entry, arc)
+
+    def place(self, walk: Walk, view: JobView, entry: Entry, arc: Arc) -> None:
+        """Have a queued job take an offer, if it can be paid for."""
         short = walk.short_of_money(entry.spec, arc, entry.fit.nodes)
         if short is not None:
             walk.left_out.append(LeftOut(entry.spec.id, Why.BUDGET, short, arc.id))
@@ -208,23 +220,55 @@ class QueueStrategy:
         self.refusals.propose(view, arc.id)
         self._take(walk, entry, arc)
 
-    def _placed(self, walk: Walk, view: JobView, placement: PlacementView) -> None:
+    def look_after(self, walk: Walk, view: JobView, placement: PlacementView) -> None:
+        """Switch a placed job at once where its policy demands it."""
         state = view.state
         acquiring = state is JobState.ACQUIRING
         if not acquiring and state is not JobState.RUNNING and state is not JobState.STARTING:
             return
-        entry = self._entry(walk, view.spec)
+        entry = self.entry(walk, view.spec)
         if placement.useful_from is None:
             view, placement = self._expected(walk, view, placement)
         arc = self.placed(walk, view, entry, placement)
-        if arc is None or self.refusals.bears_grudge(view.spec.id, arc.id, walk.now):
+        if arc is None:
             return
         if acquiring:
             # It cannot be called back: ask again as soon as something can be done.
             walk.review(walk.now + 1)
-        elif walk.short_of_money(entry.spec, arc, entry.fit.nodes) is None:
-            walk.actions.append(Preempt(view.spec.id, f"switch from {placement.offer} to {arc.id}"))
+        else:
+            self.switch(walk, entry, placement, arc)
+
+    def switch(self, walk: Walk, entry: Entry, placement: PlacementView, arc: Arc) -> None:
+        """Have a placed job give up its machines for others, unless the guard would mind."""
+        spec = entry.spec
+        if self.refusals.bears_grudge(spec.id, arc.id, walk.now):
+            return
+        if walk.short_of_money(spec, arc, entry.fit.nodes) is None:
+            walk.actions.append(Preempt(spec.id, f"switch from {placement.offer} to {arc.id}"))
             self._take(walk, entry, arc)
+
+    def _take(self, walk: Walk, entry: Entry, arc: Arc) -> None:
+        walk.actions.append(Place(entry.spec.id, arc.id, arc.bid))
+        self.market.take(arc, entry.fit.nodes)
+
+    def enter(self, walk: Walk, view: JobView) -> Entry:
+        """What is remembered of a queued job, with what was refused to it lately."""
+        entry = self.entry(walk, view.spec)
+        refused = self.refusals.of(view.spec.id)
+        if refused is not None:
+            refused = {at: of for at, of in refused.items() if walk.now < of.until} or None
+        entry.refused = refused
+        return entry
+
+    def entry(self, walk: Walk, spec: JobSpec) -> Entry:
+        """What is remembered of a job, its class ranked against the present market."""
+        entry = self._entries.get(spec.id)
+        if entry is None or entry.spec is not spec:
+            budget = walk.snapshot.budgets.get(spec.cost_centre)
+            fit = self.market.fit(spec, 0 if budget is None else budget.ceiling)
+            entry = self._entries[spec.id] = Entry(spec, fit)
+        entry.fit.refresh(self.market)
+        return entry
 
     def _expected(
         self, walk: Walk, view: JobView, placement: PlacementView
@@ -236,28 +280,10 @@ class QueueStrategy:
         placement = msgspec.structs.replace(placement, useful_from=due)
         return msgspec.structs.replace(view, placement=placement), placement
 
-    def _take(self, walk: Walk, entry: Entry, arc: Arc) -> None:
-        walk.actions.append(Place(entry.spec.id, arc.id, arc.bid))
-        self.market.take(arc, entry.fit.nodes)
-
-    def _entry(self, walk: Walk, spec: JobSpec) -> Entry:
-        entry = self._entries.get(spec.id)
-        if entry is None or entry.spec is not spec:
-            budget = walk.snapshot.budgets.get(spec.cost_centre)
-            fit = self.market.fit(spec, 0 if budget is None else budget.ceiling)
-            entry = self._entries[spec.id] = Entry(spec, fit)
-        entry.fit.refresh(self.market)
-        return entry
-
-    def _sweep(self, snapshot: Snapshot) -> None:
-        entries = self._entries
-        self._entries = {
-            view.spec.id: entries[view.spec.id] for view in snapshot.jobs if view.spec.id in entries
-        }
-
     # --- reasons ---------------------------------------------------------------------------------
 
-    def _leave_out(self, walk: Walk, entry: Entry) -> None:
+    def leave_out(self, walk: Walk, entry: Entry) -> None:
+        """Say why a queued job gets nothing, and ask again when that may change."""
         fit = entry.fit
         fallback = self.best(entry, fit.fallback)
         walk.review(fit.wakes)
@@ -282,16 +308,17 @@ class QueueStrategy:
         if entry.left_out is None or entry.left_for != key:
             entry.left_for, entry.left_out = key, lack.left_out(entry.spec)
             if fallback is not None:
-                detail = f"{lack.detail}; waits for spot{_until(walk, entry.calm_until, fallback)}"
+                detail = f"{lack.detail}; waits for spot{_until(walk, entry, fallback)}"
                 entry.left_out = LeftOut(entry.spec.id, Why.WAITS, detail, lack.offer)
         walk.left_out.append(entry.left_out)
 
 
-def _until(walk: Walk, calm_until: int, fallback: Arc) -> str:
+def _until(walk: Walk, entry: Entry, fallback: Arc) -> str:
     price = f"{fallback.id} at {format_rate(fallback.rate)}"
-    if calm_until >= NEVER:
-        return f", not for {price}, since it has no deadline"
-    at = next_tick(calm_until, walk.tick, walk.origin)
+    if entry.calm_until >= NEVER:
+        why = "it has no deadline" if entry.spec.deadline is None else "its deadline is lost"
+        return f", not for {price}, since {why}"
+    at = next_tick(entry.calm_until, walk.tick, walk.origin)
     return f" until {format_instant(at)}, then takes {price}"
 
 

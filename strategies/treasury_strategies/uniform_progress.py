@@ -11,6 +11,7 @@ from treasury.domain.job import JobSpec
 from treasury.domain.plan import JobView, OfferView, PlacementView
 from treasury.domain.time import NEVER
 from treasury.optimizer.deadline import (
+    Fallback,
     ahead_tick,
     calm_until,
     line_crossing,
@@ -29,8 +30,9 @@ class UniformProgress(Patient):
     name = "uniform_progress"
     Settings = PatientSettings
 
-    def line(self, spec: JobSpec, deadline: int, work_done: int) -> int:
+    def line(self, spec: JobSpec, deadline: int, work_done: int, back: Fallback) -> int:
         """Where the job falls behind its progress line if nothing is done."""
+        del back
         return line_crossing(spec.submitted_at, deadline, spec.work, work_done)
 
     def returns(

@@ -4,7 +4,7 @@ nothing."""
 from collections.abc import Callable, Sequence
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.ticks import ON_DEMAND, SPOT, TICK, Game, Played, job, offer, sold
@@ -14,12 +14,14 @@ from treasury.domain.plan import OfferView
 from treasury.domain.time import HOUR, SECOND
 from treasury_strategies.greedy import Greedy
 from treasury_strategies.on_demand import OnDemand
+from treasury_strategies.optimal import Optimal
 from treasury_strategies.patient import Patient
 from treasury_strategies.uniform_progress import UniformProgress
 
 SLOW = offer(Tenure.SPOT, gpu="K80", lead=200 * SECOND)
 BOTH = Requirement({"V100": 1_000, "K80": 400})
 TICKS = 60
+POLICIES = (OnDemand, Greedy, UniformProgress, Optimal)
 
 
 def market(here: list[int], slow: list[int]) -> Callable[[int], Sequence[OfferView]]:
@@ -51,7 +53,8 @@ def play(
     return Game(policy(), jobs).play(offers, ticks=4 * TICKS, each_tick=each_tick)
 
 
-@pytest.mark.parametrize("policy", [OnDemand, Greedy, UniformProgress])
+@pytest.mark.parametrize("policy", POLICIES)
+@settings(max_examples=40)
 @given(
     here=depths,
     slow=depths,
@@ -81,7 +84,8 @@ def test_a_deadline_that_can_be_met_is_met(
     assert played.ended[spec.id] <= spec.deadline
 
 
-@pytest.mark.parametrize("policy", [OnDemand, Greedy, UniformProgress])
+@pytest.mark.parametrize("policy", POLICIES)
+@settings(max_examples=40)
 @given(here=depths, slow=depths, overhead=overheads, slack=st.integers(0, 60))
 def test_asking_only_at_changes_and_reviews_gives_the_same_run(
     policy: type[Patient], here: list[int], slow: list[int], overhead: int, slack: int
@@ -96,7 +100,8 @@ def test_asking_only_at_changes_and_reviews_gives_the_same_run(
     assert seldom.plans <= often.plans
 
 
-@pytest.mark.parametrize("policy", [OnDemand, Greedy, UniformProgress])
+@pytest.mark.parametrize("policy", POLICIES)
+@settings(max_examples=40)
 @given(
     here=depths,
     slow=depths,

@@ -77,10 +77,10 @@ def job(
         id=JobId(name),
         cost_centre=cost_centre,
         requirement=requirement,
-        work=int(hours * HOUR),
+        work=round(hours * HOUR),
         submitted_at=submitted_at,
         start_overhead=overhead,
-        deadline=None if deadline is None else submitted_at + int(deadline * HOUR),
+        deadline=None if deadline is None else submitted_at + round(deadline * HOUR),
         **rest,  # type: ignore[arg-type]
     )
 
@@ -220,6 +220,9 @@ class Game:
             snapshot(present, seen, now=now, version=version, tick=self.tick, budgets=budgets)
         )
         self.played.plans += 1
+        told = {action.job for action in plan.actions} | {left.job for left in plan.left_out}
+        silent = [v.spec.id for v in present if v.placement is None and v.spec.id not in told]
+        assert not silent, f"nothing is said of {silent}"
         for action in plan.actions:
             self.played.actions.append((now, action))
             self._act(action, now, offers)

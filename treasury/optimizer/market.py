@@ -175,6 +175,21 @@ class Fit:
                     best = _arc(member, price, rate, rate)
         return best
 
+    def full(self, market: "Market", *, firm: bool) -> list[Arc]:
+        """Offers within the limits that have too few machines free, the cheapest first. firm: also
+        those that are no opportunity, only a fallback."""
+        found = []
+        for member in self.members if firm else self.opportunities:
+            view = market.offers[member.index]
+            rate = view.rate
+            if rate < 0 or market.now < view.quarantined_until:
+                continue
+            bid = self.bid(member, rate, self.reference)
+            if rate <= bid and market.free[member.index] < self.nodes:
+                found.append(_arc(member, price_of(rate, member.speed), rate, bid))
+        found.sort(key=_dearest_first, reverse=True)
+        return found
+
     def _open(
         self, market: "Market", members: list[Member], reference: Arc | None
     ) -> tuple[list[Arc], int]:
@@ -282,6 +297,11 @@ class Market:
     def moment(self) -> tuple[int, int]:
         """Changes whenever a rate, a depth or what this plan took does."""
         return self.stamp, self._takes
+
+    def place_of(self, offer: OfferId) -> int | None:
+        """Where an offer stands in the snapshot; None where the catalogue does not list it any
+        more."""
+        return self._index.get(offer)
 
     def view(self, offer: OfferId) -> OfferView | None:
         """An offer by name; None where the catalogue does not list it any more."""
