@@ -88,8 +88,8 @@ class Desk:
         self.now = time.time_ns() if at is None else at
         if self.now < self.book.now:
             raise UserError(
-                f"{store.name}: its newest turn is of {format_instant(self.book.now)}, which is after "
-                f"{format_instant(self.now)}: time does not go back; mend the clock, or say --at"
+                f"{store.name}: its newest turn is of {format_instant(self.book.now)}, which is "
+                f"after {format_instant(self.now)}: time does not go back; mend the clock, or say --at"
             )
 
     def step(self, *batch: "Input") -> "Entry":
@@ -136,7 +136,8 @@ def desk(db: str, at_text: str | None) -> Iterator[Desk]:
     try:
         if not store.lead(f"{who()} at the command line"):
             raise StoreError(
-                f"{store.name}: {store.leader!r} writes to it; stop it first, or wait a minute if it died"
+                f"{store.name}: {store.leader!r} writes to it; stop it first,"
+                " or wait a minute if it died"
             )
         yield Desk(store, at)
     finally:
