@@ -32,7 +32,7 @@ from tests.support.postgres import Server, binaries
 from treasury.domain.transfer import AccountPolicy
 from treasury.ledger import chart
 from treasury.ledger.request import Receipt, TransferRequest, direct, hold, post
-from treasury.store.database import open_database, open_engine, transact
+from treasury.store.database import open_async, open_database
 from treasury.store.ledger_reader import LedgerReader
 from treasury.store.ledger_tables import LEDGER_ACCOUNTS, LEDGER_TRANSFERS
 from treasury.store.ledger_verify import verify_ledger
@@ -111,7 +111,7 @@ class Naive:
     16 connections, the rest wait for one, as behind any pool."""
 
     def __init__(self, url: str, budgets: int) -> None:
-        self._engine = open_engine(url, durable=True)[2]
+        self._database = open_async(url, durable=True)
         self._gate = asyncio.Semaphore(16)
         self._numbers = iter(range(10**6, 10**9))
         self._budgets = budgets
@@ -154,11 +154,11 @@ class Naive:
             settle = post(f"p-{name}", f"h-{name}", 60, event_at=1, reason="settle")
             async with self._gate:
                 work = partial(self._one, budget, request, None)
-                seq = await transact(self._engine, work, writes=True)
+                seq = await self._database.transact(work, writes=True)
             self._latencies.append(time.perf_counter() - began)
             async with self._gate:
                 work = partial(self._one, budget, settle, seq)
-                await transact(self._engine, work, writes=True)
+                await self._database.transact(work, writes=True)
             self._done += 2
 
     async def run(self, callers: int, seconds: float) -> Run:
@@ -167,7 +167,7 @@ class Naive:
         until = began + seconds
         await asyncio.gather(*(self._caller(number, until) for number in range(callers)))
         elapsed = time.perf_counter() - began
-        await self._engine.dispose()
+        await self._database.close()
         return summary(self._done, elapsed, self._latencies)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.books import turns
 from tests.support.postgres import TestDatabase
 from treasury.domain.errors import BadValue, Deposed, StoreError
 from treasury.ledger import chart
@@ -27,9 +28,11 @@ from treasury.ledger.request import (
     reverse,
     void,
 )
+from treasury.store import SqlStore
 from treasury.store.database import open_database
 from treasury.store.ledger_reader import LedgerReader
 from treasury.store.ledger_verify import LedgerVerification, verify_ledger
+from treasury.store.verify import verify
 from treasury.store.writer import LedgerWriter
 
 WALLET, EXPENSE = chart.wallet("red"), chart.expense("red", "aws")
@@ -285,8 +288,8 @@ async def test_the_check_alone_holds_the_line(database: TestDatabase) -> None:
             drops = ", ".join(f"DROP CONSTRAINT {name}" for name in names)
             database.run(f"ALTER TABLE ledger_accounts {drops}")
         else:
-            async with writer._engine.connect() as connection:
-                await connection.exec_driver_sql("PRAGMA ignore_check_constraints = ON")
+            blind = "PRAGMA ignore_check_constraints = ON"
+            await writer._database.transact(lambda c: c.exec_driver_sql(blind), writes=True)
         await writer.submit(fund())
         answers = await asyncio.gather(*(writer.submit(take(f"h{n}", 3)) for n in range(400)))
         assert {code(answer) for answer in answers} == {""}
@@ -313,6 +316,23 @@ async def test_callers_may_go_at_any_time(writer: LedgerWriter, database: TestDa
     if database.kind == "postgres":
         idle = "state = 'idle in transaction' AND datname = current_database()"
         assert database.run(f"SELECT count(*) FROM pg_stat_activity WHERE {idle}") == [(0,)]
+
+
+async def test_the_journal_is_written_on_the_same_loop(
+    writer: LedgerWriter, database: TestDatabase
+) -> None:
+    """Turns are appended, blocking the loop, while transfers are in flight: neither waits for the
+    other in vain."""
+    tasks = [asyncio.create_task(writer.submit(take(f"h{n}", 1))) for n in range(60)]
+    store = SqlStore.open(database.url, durable=False)
+    for turn in turns(30):
+        store.append(turn)
+        tasks.append(asyncio.create_task(writer.submit(take(f"t{turn.seq}", 1))))
+        await asyncio.sleep(0)
+    assert all(isinstance(answer, Receipt) for answer in await asyncio.gather(*tasks))
+    assert verify(store).findings == ()
+    store.close()
+    assert verified(database).findings == ()
 
 
 async def test_the_line_is_bounded(database: TestDatabase) -> None:

@@ -89,7 +89,8 @@ class Desk:
         if self.now < self.book.now:
             raise UserError(
                 f"{store.name}: its newest turn is of {format_instant(self.book.now)}, which is "
-                f"after {format_instant(self.now)}: time does not go back; mend the clock, or say --at"
+                f"after {format_instant(self.now)}: time does not go back; mend the clock,"
+                " or say --at"
             )
 
     def step(self, *batch: "Input") -> "Entry":

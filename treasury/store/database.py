@@ -12,7 +12,6 @@ from typing import Any, Final, Protocol, TypeVar
 
 from sqlalchemy import ColumnElement, Connection, Table
 from sqlalchemy.exc import DBAPIError, IntegrityError
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from treasury.domain.errors import InvariantBroken, StoreError
 
@@ -101,6 +100,22 @@ class Database(Protocol):
         ...
 
 
+class AsyncDatabase(Protocol):
+    """A database for the callers of one event loop."""
+
+    name: str
+    dialect: Dialect
+
+    async def transact(self, work: Work[T], *, writes: bool) -> T:
+        """`work`'s answer once its transaction is committed, or its error and nothing written.
+        Transactions that write come one after the other."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of the database."""
+        ...
+
+
 def open_database(url: str, *, durable: bool, read_only: bool) -> Database:
     """The database of a URL or path; it is not opened yet. Raises StoreError."""
     if _kind(url) == "sqlite":
@@ -127,21 +142,16 @@ def guard(database: Database, doing: str) -> Iterator[None]:
         raise StoreError(f"{database.name} {cause} ({doing}: {came})") from error
 
 
-def open_engine(url: str, *, durable: bool) -> tuple[str, Dialect, AsyncEngine]:
-    """Name, dialect and asynchronous engine of a URL or path. Raises StoreError."""
-    from treasury.store import postgres, sqlite
-
+def open_async(url: str, *, durable: bool) -> AsyncDatabase:
+    """The database of a URL or path, for callers of one loop; it is not opened yet.
+    Raises StoreError."""
     if _kind(url) == "sqlite":
-        return sqlite.name_of(url), sqlite.DIALECT, sqlite.connect_async(url, durable=durable)
-    return postgres.name_of(url), postgres.DIALECT, postgres.connect(url, durable=durable)
+        from treasury.store import sqlite
 
+        return sqlite.SqliteThreads(url, durable=durable)
+    from treasury.store import postgres
 
-async def transact(engine: AsyncEngine, work: Work[T], *, writes: bool) -> T:
-    """`work`'s answer once its transaction is committed."""
-    async with engine.connect() as connection:
-        await connection.execution_options(**{WRITES: writes})
-        async with connection.begin():
-            return await connection.run_sync(work)
+    return postgres.PostgresLoop(url, durable=durable)
 
 
 def _kind(url: str) -> str:

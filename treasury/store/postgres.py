@@ -34,7 +34,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.util import await_only
 
 from treasury.domain.errors import StoreError
-from treasury.store.database import WRITES, Dialect, Work, transact
+from treasury.store.database import WRITES, Dialect, Work
 
 T = TypeVar("T")
 
@@ -169,16 +169,38 @@ def _type_of(kind: Any) -> str:
     return "bigint" if isinstance(kind, BigInteger) else "text"
 
 
+class PostgresLoop:
+    """A database on a server, for the callers of one event loop."""
+
+    dialect = DIALECT
+
+    def __init__(self, url: str, *, durable: bool) -> None:
+        """Raises StoreError for a URL that cannot be read."""
+        self.name = name_of(url)
+        self._engine = connect(url, durable=durable)
+
+    async def transact(self, work: Work[T], *, writes: bool) -> T:
+        """See `AsyncDatabase`."""
+        async with self._engine.connect() as connection:
+            await connection.execution_options(**{WRITES: writes})
+            async with connection.begin():
+                return await connection.run_sync(work)
+
+    async def close(self) -> None:
+        """See `AsyncDatabase`."""
+        await self._engine.dispose()
+
+
 class PostgresDatabase:
-    """A database on a server, driven by a loop on a thread of its own."""
+    """The same, driven by a loop on a thread of its own."""
 
     dialect = DIALECT
 
     def __init__(self, url: str, *, durable: bool, read_only: bool) -> None:
         """Raises StoreError for a URL that cannot be read."""
-        self.name = name_of(url)
+        self._database = PostgresLoop(url, durable=durable)
+        self.name = self._database.name
         self._read_only = read_only
-        self._engine = connect(url, durable=durable)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(
             target=self._loop.run_forever, name="treasury-postgres", daemon=True
@@ -187,15 +209,15 @@ class PostgresDatabase:
 
     def read(self, work: Work[T]) -> T:
         """See `Database`."""
-        return self._call(transact(self._engine, work, writes=False))
+        return self._call(self._database.transact(work, writes=False))
 
     def write(self, work: Work[T]) -> T:
         """See `Database`."""
-        return self._call(transact(self._engine, work, writes=not self._read_only))
+        return self._call(self._database.transact(work, writes=not self._read_only))
 
     def release(self) -> None:
         """See `Database`."""
-        self._call(self._engine.dispose())
+        self._call(self._database.close())
 
     def close(self) -> None:
         """See `Database`."""

@@ -1,13 +1,14 @@
 """All that is SQLite's own: connecting, pragmas, how a transaction begins, what its errors mean."""
 
+import asyncio
 import json
 import sqlite3
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final, TypeVar
 from urllib.parse import quote
 
-import aiosqlite
 from sqlalchemy import (
     ColumnElement,
     Connection,
@@ -23,9 +24,8 @@ from sqlalchemy import (
     select,
 )
 from sqlalchemy.dialects.sqlite import Insert, insert
-from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.pool import AsyncAdaptedQueuePool, NullPool
+from sqlalchemy.pool import NullPool
 
 from treasury.domain.errors import StoreError
 from treasury.store.database import WRITES, Dialect, Work
@@ -156,6 +156,36 @@ class SqliteDatabase:
         self.engine.dispose()
 
 
+class SqliteThreads:
+    """A database file for the callers of one event loop.
+
+    A transaction runs on a thread from its beginning to its end. Were it driven by the loop, code
+    that waits for SQLite's one write lock on that same loop would wait for ever.
+    """
+
+    dialect = DIALECT
+
+    def __init__(self, url: str, *, durable: bool) -> None:
+        """Raises StoreError for a path that cannot hold a database."""
+        self._database = SqliteDatabase(url, durable=durable, read_only=False)
+        self.name = self._database.name
+        self._writer = ThreadPoolExecutor(1, "treasury-sqlite-writer")
+        self._reader = ThreadPoolExecutor(1, "treasury-sqlite-reader")
+
+    async def transact(self, work: Work[T], *, writes: bool) -> T:
+        """See `AsyncDatabase`."""
+        loop = asyncio.get_running_loop()
+        if writes:
+            return await loop.run_in_executor(self._writer, self._database.write, work)
+        return await loop.run_in_executor(self._reader, self._database.read, work)
+
+    async def close(self) -> None:
+        """See `AsyncDatabase`."""
+        await asyncio.get_running_loop().run_in_executor(self._writer, self._database.close)
+        self._writer.shutdown()
+        self._reader.shutdown()
+
+
 def connect(path: Path, *, durable: bool, read_only: bool) -> Engine:
     """An engine for a database file. Opens nothing yet.
 
@@ -179,35 +209,6 @@ def connect(path: Path, *, durable: bool, read_only: bool) -> Engine:
 
     engine = create_engine("sqlite://", creator=open_connection, poolclass=NullPool)
     event.listen(engine, "begin", _begin)
-    return engine
-
-
-def connect_async(url: str, *, durable: bool) -> AsyncEngine:
-    """An asynchronous engine for a database file, which is made if need be. Raises StoreError."""
-    path = path_of(url)
-    check_file(path, must_exist=False)
-    uri = _uri(path, "rwc")
-
-    async def open_connection() -> aiosqlite.Connection:
-        return await aiosqlite.connect(
-            uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
-        )
-
-    engine = create_async_engine(
-        "sqlite+aiosqlite://",
-        async_creator=open_connection,
-        poolclass=AsyncAdaptedQueuePool,
-        pool_size=3,
-        max_overflow=0,
-    )
-
-    @event.listens_for(engine.sync_engine, "connect")
-    def set_up(connection: Any, _: Any) -> None:
-        cursor = connection.cursor()
-        _set_up(cursor.execute, durable=durable, read_only=False)
-        cursor.close()
-
-    event.listen(engine.sync_engine, "begin", _begin)
     return engine
 
 
@@ -237,11 +238,6 @@ def path_of(url: str) -> Path:
     if scheme != "sqlite" or not rest.startswith("/") or rest[1:] in {"", ":memory:"}:
         raise StoreError(f'{url!r} names no database file: expected a path or "sqlite:///path"')
     return Path(rest[1:])
-
-
-def name_of(url: str) -> str:
-    """What messages call the database."""
-    return str(path_of(url))
 
 
 def check_file(path: Path, *, must_exist: bool) -> None:

@@ -14,7 +14,6 @@ from functools import partial
 from typing import Any, Final, Self
 
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from treasury.domain.errors import Deposed, InvariantBroken, StoreError
 from treasury.domain.time import SECOND
@@ -27,7 +26,7 @@ from treasury.ledger.request import (
 )
 from treasury.store import migrate
 from treasury.store.commit import Chain, Commits, Seal
-from treasury.store.database import Dialect, open_engine, transact
+from treasury.store.database import AsyncDatabase, open_async
 from treasury.store.lease import LEDGER_ROLE, TTL, Leadership
 from treasury.store.seal import next_seal
 
@@ -51,9 +50,7 @@ class LedgerWriter:
 
     def __init__(
         self,
-        name: str,
-        dialect: Dialect,
-        engine: AsyncEngine,
+        database: AsyncDatabase,
         leadership: Leadership,
         *,
         ttl: int,
@@ -61,10 +58,10 @@ class LedgerWriter:
         patience: float,
     ) -> None:
         """Use `open`."""
-        self.name = name
-        self._dialect, self._engine, self._leadership = dialect, engine, leadership
-        self._failures: tuple[type[Exception], ...] = (DBAPIError, *dialect.ERRORS)
-        self._commits = Commits(dialect, leadership)
+        self.name = database.name
+        self._database, self._leadership = database, leadership
+        self._failures: tuple[type[Exception], ...] = (DBAPIError, *database.dialect.ERRORS)
+        self._commits = Commits(database.dialect, leadership)
         self._renew_seconds = ttl / SECOND / 3
         self._renewed_at = asyncio.get_running_loop().time()
         self._limit, self._patience = queue, patience
@@ -97,13 +94,13 @@ class LedgerWriter:
         patience: how long a database may be away before callers are told [s]. durable=False: power
         loss may take the newest transfers. Raises StoreError.
         """
-        name, dialect, engine = open_engine(url, durable=durable)
-        leadership = Leadership(dialect, LEDGER_ROLE, holder, ttl=ttl)
-        writer = cls(name, dialect, engine, leadership, ttl=ttl, queue=queue, patience=patience)
+        database = open_async(url, durable=durable)
+        leadership = Leadership(database.dialect, LEDGER_ROLE, holder, ttl=ttl)
+        writer = cls(database, leadership, ttl=ttl, queue=queue, patience=patience)
         try:
             await writer._start(wait=wait)
         except BaseException:
-            await engine.dispose()
+            await database.close()
             raise
         return writer
 
@@ -135,7 +132,7 @@ class LedgerWriter:
         async with self._sealing:
             while True:
                 self._refuse_when_stopped()
-                found = await transact(self._engine, next_seal, writes=False)
+                found = await self._database.transact(next_seal, writes=False)
                 if found is None:
                     return
                 done = asyncio.get_running_loop().create_future()
@@ -145,8 +142,10 @@ class LedgerWriter:
 
     async def close(self) -> None:
         """Answer everybody in line, seal, give back the lease and let go of the database."""
+        if self._closing:
+            return
         try:
-            if self._failure is None and not self._closing:
+            if self._failure is None:
                 with suppress(StoreError, *self._failures):
                     await self.seal()
             self._closing = True
@@ -156,9 +155,9 @@ class LedgerWriter:
             await asyncio.gather(*self._tasks, return_exceptions=True)
             if self._leadership.epoch and self._failure is None:
                 with suppress(*self._failures):
-                    await transact(self._engine, self._leadership.release, writes=True)
+                    await self._database.transact(self._leadership.release, writes=True)
         finally:
-            await self._engine.dispose()
+            await self._database.close()
 
     async def __aenter__(self) -> Self:
         """The writer itself."""
@@ -170,10 +169,10 @@ class LedgerWriter:
 
     async def _start(self, *, wait: bool) -> None:
         """Migrate, lead, and begin to work."""
-        upgrade = partial(migrate.upgrade, dialect=self._dialect, name=self.name)
+        upgrade = partial(migrate.upgrade, dialect=self._database.dialect, name=self.name)
         try:
-            await transact(self._engine, upgrade, writes=True)
-            while not await transact(self._engine, self._leadership.seek, writes=True):
+            await self._database.transact(upgrade, writes=True)
+            while not await self._database.transact(self._leadership.seek, writes=True):
                 if not wait:
                     raise StoreError(
                         f"{self.name} is in use: {self._leadership.leader!r} leads its ledger"
@@ -184,7 +183,7 @@ class LedgerWriter:
         self._tasks = [asyncio.create_task(self._run()), asyncio.create_task(self._keep_sealed())]
 
     def _unusable(self, error: Exception, doing: str) -> StoreError:
-        cause = self._dialect.meaning(getattr(error, "orig", error))
+        cause = self._database.dialect.meaning(getattr(error, "orig", error))
         return StoreError(f"{self.name} {cause} ({doing})")
 
     def _refuse_when_stopped(self) -> None:
@@ -274,7 +273,7 @@ class LedgerWriter:
     async def _transact(self, chains: list[Chain], seals: list[Seal]) -> list[Outcome]:
         self._commits.renew = self._due()
         work = partial(self._commits.run, chains, seals)
-        outcomes = await transact(self._engine, work, writes=True)
+        outcomes = await self._database.transact(work, writes=True)
         if self._commits.renew:
             self._renewed_at = asyncio.get_running_loop().time()
         return outcomes
