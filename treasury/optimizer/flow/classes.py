@@ -1,0 +1,264 @@
+"""The problem: classes of identical jobs, arcs to the offers that may serve them, and rows.
+
+A class is a set of jobs alike in everything that counts, its present offer included. An arc says
+what one job of a class is worth on an offer, net of every expected cost. Rows are what is scarce:
+pools, quotas, cost centres, spread, churn. Arcs lie class by class, in order of offers.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+
+from treasury.optimizer.flow.arrays import (
+    AMPLE,
+    HOUR_S,
+    SPEED_UNIT,
+    Instance,
+    Ints,
+    Small,
+    check,
+)
+
+# Classes whose arcs are made at a time: bounds the temporary memory, not the result.
+_CHUNK: Final = 512
+_PPM: Final = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Classes:
+    """Jobs that are alike. Shapes [classes], except of_job [jobs]."""
+
+    copies: Ints
+    kind: Ints
+    value: Ints
+    restart: Ints
+    interval: Ints
+    home: Ints
+    transfer: Ints
+    centre: Ints
+    group: Ints
+    incumbent: Ints
+    of_job: Ints
+
+    def __len__(self) -> int:
+        return len(self.copies)
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """What is scarce. Limits are per pool [machines], quota, cost centre [micro-USD/h], spread row
+    [jobs]; spread_name tells group and zone. above: each cost centre, its parent, and so on up
+    [centres, depth], -1 past the root.
+    """
+
+    pool: Ints
+    quota: Ints
+    quota_of: Ints
+    weight: Ints
+    limit: Ints
+    above: Ints
+    committed: Ints
+    spread: Ints
+    spread_name: Ints
+    churn_limit: int
+    churn_price: int
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """The problem in integers.
+
+    start: where each class's arcs begin [classes + 1]. offer, net, units: the arcs: offer, worth
+    of one job [micro-USD/h], machines of one job. owner: the class of each arc. stay: the arc on
+    which a class runs now, -1. spread_arc, spread_of: the arcs under a spread row, and which.
+    """
+
+    instance: Instance
+    classes: Classes
+    rows: Rows
+    start: Ints
+    offer: Small
+    owner: Small
+    net: Ints
+    units: Small
+    stay: Ints
+    spread_arc: Ints
+    spread_of: Ints
+
+    @property
+    def running(self) -> int:
+        """Jobs that run now."""
+        return int(self.classes.copies[self.classes.incumbent >= 0].sum())
+
+    def burn(self, arcs: Ints) -> Ints:
+        """What one job on each arc counts against budgets [micro-USD/h]."""
+        return self.rows.committed[self.offer[arcs]] * self.units[arcs]
+
+
+def build(instance: Instance) -> Flow:
+    """The problem of an instance. Raises BadValue for an instance that cannot be meant."""
+    check(instance)
+    classes = _classes(instance)
+    rows = _rows(instance)
+    owner, offer, net, units = arcs_on(instance, classes, rows, np.arange(len(instance.offers)))
+    start = np.searchsorted(owner, np.arange(len(classes) + 1)).astype(np.int64)
+    pool = divisible(rows.pool, offer, units)
+    stay = np.full(len(classes), -1, dtype=np.int64)
+    here = np.flatnonzero(classes.incumbent[owner] == offer)
+    stay[owner[here]] = here
+    none = np.zeros(0, dtype=np.int64)
+    flow = Flow(
+        instance, classes, replace(rows, pool=pool), start, offer, owner, net, units, stay,
+        none, none,
+    )  # fmt: skip
+    return with_spread(flow)
+
+
+def _classes(instance: Instance) -> Classes:
+    jobs = instance.jobs
+    keys: list[Ints] = [getattr(jobs, name) for name in jobs.__dataclass_fields__]
+    order = np.lexsort(keys[::-1])
+    change = np.zeros(len(jobs), dtype=np.bool_)
+    if len(jobs):
+        change[0] = True
+    for key in keys:
+        ranked = key[order]
+        change[1:] |= ranked[1:] != ranked[:-1]
+    label = np.cumsum(change) - 1
+    of_job = np.empty(len(jobs), dtype=np.int64)
+    of_job[order] = label
+    first = order[change]
+    copies = np.bincount(label, minlength=len(first)).astype(np.int64)
+    columns = {name: getattr(jobs, name)[first] for name in jobs.__dataclass_fields__}
+    return Classes(copies=copies, of_job=of_job, **columns)
+
+
+def _rows(instance: Instance) -> Rows:
+    offers, rules = instance.offers, instance.rules
+    return Rows(
+        pool=np.minimum(offers.capacity, AMPLE),
+        quota=np.minimum(rules.quota, AMPLE),
+        quota_of=offers.quota,
+        weight=offers.weight,
+        limit=rules.limit,
+        above=_lineage(rules.parent),
+        committed=offers.committed,
+        spread=np.zeros(0, dtype=np.int64),
+        spread_name=np.zeros(0, dtype=np.int64),
+        churn_limit=rules.churn_limit,
+        churn_price=rules.churn_price,
+    )
+
+
+def _lineage(parent: Ints) -> Ints:
+    """Each cost centre, its parent, its grandparent, ... one column a level; -1 past the root."""
+    columns = [np.arange(len(parent), dtype=np.int64)]
+    while len(parent):
+        above = np.where(columns[-1] >= 0, parent[columns[-1]], -1)
+        if (above < 0).all():
+            break
+        columns.append(above)
+    return np.stack(columns, axis=1)
+
+
+def with_spread(flow: Flow) -> Flow:
+    """The flow with a spread row for each group and zone that have arcs; none for groups that are
+    within their limit even all in one zone."""
+    spread, zone = flow.instance.rules.spread, flow.instance.offers.zone
+    classes, zones = flow.classes, int(zone.max(initial=-1)) + 1
+    grouped = classes.group >= 0
+    members = np.bincount(
+        classes.group[grouped], weights=classes.copies[grouped], minlength=len(spread)
+    )
+    # One place more: the group "none", which index -1 finds.
+    binds = np.append(members > spread, False)[classes.group]
+    arc = np.flatnonzero(binds[flow.owner])
+    key = classes.group[flow.owner[arc]] * zones + zone[flow.offer[arc]]
+    names, of = np.unique(key, return_inverse=True)
+    rows = replace(flow.rows, spread=spread[names // max(1, zones)], spread_name=names)
+    return replace(flow, rows=rows, spread_arc=arc, spread_of=of.astype(np.int64))
+
+
+def arcs_on(
+    instance: Instance, classes: Classes, rows: Rows, offers: Ints
+) -> tuple[Small, Small, Ints, Small]:
+    """The arcs of all classes on these offers (ascending): owner, offer, net, units.
+
+    An arc is worth something, or is where its class runs now. What one job alone overruns is no
+    arc: rows then bind later, and the bound is tighter.
+    """
+    kinds = instance.kinds
+    fits = kinds.speed[:, offers] > 0
+    fits &= kinds.machines[:, offers] <= _room(rows)[offers]
+    least = _least_limit(rows)
+    empty = np.zeros(0, dtype=np.int32)
+    parts: list[tuple[Small, Small, Ints, Small]] = [
+        (empty, empty, np.zeros(0, dtype=np.int64), empty)
+    ]
+    for first in range(0, len(classes), _CHUNK):
+        some = np.arange(first, min(first + _CHUNK, len(classes)))
+        at, column = np.nonzero(fits[classes.kind[some]])
+        owner, offer = some[at], offers[column]
+        units = kinds.machines[classes.kind[owner], offer].astype(np.int64)
+        net = score_arcs(instance, classes, owner, offer, units)
+        keep = rows.committed[offer] * units <= least[classes.centre[owner]]
+        keep &= (net > 0) | (classes.incumbent[owner] == offer)
+        parts.append((
+            owner[keep].astype(np.int32),
+            offer[keep].astype(np.int32),
+            net[keep],
+            units[keep].astype(np.int32),
+        ))  # fmt: skip
+    owner_, offer_, net_, units_ = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return owner_, offer_, net_, units_
+
+
+def score_arcs(instance: Instance, classes: Classes, owner: Ints, offer: Ints, units: Ints) -> Ints:
+    """What one job of each class is worth an hour on each offer [micro-USD/h].
+
+    Its value at the offer's speed, less what interruptions destroy of it, less the price, less the
+    one-off cost of getting there spread over the residence time: the machines and the work of a
+    start, the work since the last checkpoint when it runs elsewhere, and the transfer of the
+    checkpoint. Costs are rounded up, value down.
+    """
+    offers, rules = instance.offers, instance.rules
+    speed = instance.kinds.speed[classes.kind[owner], offer].astype(np.int64)
+    gross = classes.value[owner] * speed // SPEED_UNIT
+    price = offers.rate[offer] * units
+    restart, interval = classes.restart[owner], classes.interval[owner]
+    # One interruption of any machine stops the whole gang: a start, and half an interval again.
+    lost = offers.hazard[offer] * units * (restart + interval // 2) // HOUR_S
+    lost = np.minimum(lost, min(rules.loss_cap, _PPM))
+    # Split so that the product stays in a word: value x ppm alone would not.
+    loss = gross // _PPM * lost + -(-(gross % _PPM) * lost // _PPM)
+    held = classes.incumbent[owner]
+    moves = np.where(held >= 0, restart + interval // 2, restart)
+    switch = -(-(gross * moves + price * restart) // rules.residence)
+    home = classes.home[owner]
+    far = (home >= 0) & (home != offers.region[offer])
+    switch += np.where(far, -(-classes.transfer[owner] * HOUR_S // rules.residence), 0)
+    net: Ints = gross - loss - price - np.where(held == offer, 0, switch)
+    return net
+
+
+def _room(rows: Rows) -> Ints:
+    """Most machines of each offer by pool and quota."""
+    room = rows.pool.copy()
+    has = (rows.quota_of >= 0) & (rows.weight > 0)
+    room[has] = np.minimum(room[has], rows.quota[rows.quota_of[has]] // rows.weight[has])
+    return room
+
+
+def _least_limit(rows: Rows) -> Ints:
+    """The least limit from each cost centre up to its root; one place more for "none"."""
+    unlimited = np.append(rows.limit, 2**62)
+    least = unlimited[rows.above].min(axis=1) if len(rows.limit) else rows.limit
+    return np.append(least, 2**62)
+
+
+def divisible(pool: Ints, offer: Small, units: Small) -> Ints:
+    """Pools rounded down to what gangs can fill: to a multiple of the greatest common divisor."""
+    common = np.zeros(len(pool), dtype=np.int64)
+    np.gcd.at(common, offer, units.astype(np.int64))
+    return np.where(common > 0, pool // np.maximum(common, 1) * common, pool)

@@ -1,0 +1,264 @@
+"""The whole: from an instance to a plan with its certificate, in stages that only ever improve it.
+
+1 fill by worth per dollar      a plan from the first milliseconds
+2 prices                        the bound
+3 average, rounded, filled      what classes chose while prices settled
+4 relaxation, rounded, filled   GLOP on the columns the prices select
+5 core                          HiGHS on what is fractional there or nearly as good
+Small problems go to CP-SAT whole. A later call starts from the last prices and plan, and patches
+the arcs whose offers changed price. A deadline may stop it between stages and inside the solvers;
+without one, limits are counts, and the same instances give the same plans on every machine.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+
+from treasury.optimizer.flow import exact as small
+from treasury.optimizer.flow import polish
+from treasury.optimizer.flow.arrays import Instance, Ints
+from treasury.optimizer.flow.certificate import Certificate, certify
+from treasury.optimizer.flow.classes import Flow, build
+from treasury.optimizer.flow.columns import Prices, Ranking, bound_of, nothing_scarce, reduced
+from treasury.optimizer.flow.fill import Residual, fill, grant, place
+from treasury.optimizer.flow.patch import carried, only_prices_changed, repriced, same_rows
+from treasury.optimizer.flow.prices import AGAIN, WARM, Effort, Priced, PriceEngine
+from treasury.optimizer.flow.rounding import THRESHOLDS, rounded
+
+# Clock of a live caller: nanoseconds from any origin.
+Clock = Callable[[], int]
+_NS: Final = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How much work a plan is worth; all limits are counts unless a clock is given.
+
+    exact_columns: arcs up to which CP-SAT decides alone, with exact_effort of its deterministic
+    time. effort: of the prices when nothing is known, again_effort when jobs came and went,
+    warm_effort when prices ticked. relax_columns: the most that GLOP is asked to relax. core_work:
+    HiGHS's nodes times columns, 0 for no relaxation and no core. seconds, clock: the safety net of
+    live use: no stage starts later, and solvers get what is left.
+    """
+
+    exact_columns: int = small.COLUMNS
+    exact_effort: float = 2.0
+    effort: Effort = field(default_factory=Effort)
+    again_effort: Effort = AGAIN
+    warm_effort: Effort = WARM
+    relax_columns: int = 40_000
+    core_work: int = 100_000
+    seconds: float | None = None
+    clock: Clock | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What a stage left: its name, the worth of the plan and the bound so far [micro-USD/h], -1 for
+    no bound yet, and when it ended [ns since the call], 0 without a clock."""
+
+    name: str
+    value: int
+    bound: int
+    ended_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class FlowPlan:
+    """A plan for an instance.
+
+    placed: the offer of each job, -1 for none [jobs]. counts: jobs on each arc of `flow`. prices:
+    the shadow prices of the bound. certificate: worth, bound, gap, judged from the instance alone.
+    """
+
+    flow: Flow
+    placed: Ints
+    counts: Ints
+    prices: Prices
+    certificate: Certificate
+    stages: tuple[Stage, ...]
+
+    @property
+    def gap(self) -> float:
+        """The certified gap."""
+        return self.certificate.gap
+
+
+class _Run:
+    """One call in progress."""
+
+    def __init__(self, flow: Flow, settings: Settings, started: int) -> None:
+        self.flow, self.settings, self.started = flow, settings, started
+        self.plan = Residual(flow)
+        self.bound: int | None = None
+        self.stages: list[Stage] = []
+
+    def offer(self, name: str, plan: Residual | None) -> None:
+        """Take a plan if it is better, and note the stage."""
+        if plan is not None and plan.value() > self.plan.value():
+            self.plan = plan
+        self.note(name)
+
+    def bounded(self, bound: float) -> None:
+        """Take a bound from prices if it is lower. The last digits of a float of sums are no
+        evidence: it is rounded up with room for them."""
+        whole = int(np.ceil(bound + 1e-9 * abs(bound) + 1.0))
+        self.bound = whole if self.bound is None else min(self.bound, whole)
+
+    def note(self, name: str) -> None:
+        """Note a stage that is done."""
+        bound = -1 if self.bound is None else self.bound
+        clock = self.settings.clock
+        at = clock() - self.started if clock is not None else 0
+        self.stages.append(Stage(name, self.plan.value(), bound, at))
+
+    def left(self) -> float | None:
+        """Seconds left; None without a deadline."""
+        clock, seconds = self.settings.clock, self.settings.seconds
+        if clock is None or seconds is None:
+            return None
+        return max(0.0, seconds - (clock() - self.started) / _NS)
+
+    def over(self) -> bool:
+        """Whether the deadline has passed."""
+        return self.left() == 0.0
+
+
+class FlowEngine:
+    """Plans one instance after another, and remembers prices and plan in between."""
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        self.settings = settings if settings is not None else Settings()
+        self._last: FlowPlan | None = None
+        self._columns: Ints | None = None
+
+    def start_from(self, plan: FlowPlan) -> None:
+        """Take another engine's plan for the last: its prices are where the next plan starts."""
+        self._last, self._columns = plan, None
+
+    def plan(self, instance: Instance) -> FlowPlan:
+        """A plan with its certificate. Raises BadValue for an instance that cannot be meant."""
+        clock = self.settings.clock
+        started = clock() if clock is not None else 0
+        last, columns = self._last, self._columns
+        changed = only_prices_changed(last.flow.instance, instance) if last is not None else None
+        if last is not None and columns is not None and changed is not None:
+            run, priced = self._tick(last, columns, instance, changed, started)
+        else:
+            run, priced = self._afresh(last, instance, started)
+        placed = place(run.flow, run.plan.counts)
+        # Prices always come before this.
+        certificate = certify(instance, placed, run.bound or 0)
+        run.note("certificate")
+        plan = FlowPlan(
+            run.flow, placed, run.plan.counts, priced.prices, certificate, tuple(run.stages)
+        )
+        self._last, self._columns = plan, priced.columns
+        return plan
+
+    def _afresh(
+        self, last: FlowPlan | None, instance: Instance, started: int
+    ) -> tuple[_Run, Priced]:
+        settings = self.settings
+        flow = build(instance)
+        run = _Run(flow, settings, started)
+        run.note("build")
+        engine = PriceEngine(flow)
+        _keep_running(flow, run.plan)
+        prices = nothing_scarce(flow)
+        if last is not None:
+            prices = same_rows(last.flow, flow, last.prices)
+        start = engine.assess(prices)
+        first = run.plan.copy()
+        fill(flow, first, engine.ranking, columns=start.columns, rankings=0)
+        run.offer("greedy", first)
+        effort = settings.effort if last is None else settings.again_effort
+        priced = engine.solve(run.plan.value(), effort, start, run.over)
+        run.bounded(priced.bound)
+        run.note("prices")
+        if len(flow.net) <= settings.exact_columns:
+            return run, self._exactly(run, priced)
+        self._rounded(run, engine.ranking, priced)
+        self._polished(run, engine.ranking, priced)
+        return run, priced
+
+    def _tick(
+        self, last: FlowPlan, columns: Ints, instance: Instance, changed: Ints, started: int
+    ) -> tuple[_Run, Priced]:
+        """From the last prices and plan: patch, a few iterations, carry over, fill."""
+        flow, number = repriced(last.flow, instance, changed)
+        run = _Run(flow, self.settings, started)
+        renumber = np.append(number, -1)
+        columns = renumber[columns]
+        counts = np.zeros(len(flow.net), dtype=np.int64)
+        kept = np.flatnonzero((last.counts > 0) & (number >= 0))
+        counts[number[kept]] = last.counts[kept]
+        run.note("patch")
+        engine = PriceEngine(flow)
+        # No bound yet: the first full pass comes after the first iterations.
+        start = engine.resume(
+            same_rows(last.flow, flow, last.prices), columns, float(last.certificate.bound)
+        )
+        priced = engine.solve(0, self.settings.warm_effort, start, run.over)
+        run.bounded(priced.bound)
+        run.note("prices")
+        plan = carried(flow, counts, priced)
+        fill(flow, plan, engine.ranking, priced.prices, columns=priced.columns, rankings=2)
+        run.offer("carried", plan)
+        self._polished(run, engine.ranking, priced)
+        return run, priced
+
+    def _exactly(self, run: _Run, priced: Priced) -> Priced:
+        found = small.exact(
+            run.flow, run.plan, effort=self.settings.exact_effort, seconds=run.left()
+        )
+        if found is not None:
+            plan, proven = found
+            if proven is not None:
+                run.bound = proven
+            run.offer("exact", plan)
+        return priced
+
+    def _rounded(self, run: _Run, ranking: Ranking, priced: Priced) -> None:
+        for threshold in THRESHOLDS:
+            if not run.over():
+                run.offer("rounded", rounded(run.flow, ranking, priced, threshold))
+
+    def _polished(self, run: _Run, ranking: Ranking, priced: Priced) -> None:
+        """Relaxation, rounding, core."""
+        flow, settings = run.flow, self.settings
+        if run.over() or not settings.core_work:
+            return
+        whole = len(flow.net) <= polish.ALL
+        arcs = polish.select(flow, priced, priced.support, run.plan.counts)
+        if whole:
+            arcs = np.arange(len(flow.net))
+        if len(arcs) > settings.relax_columns:
+            return
+        relaxed = polish.relax(flow, arcs, run.left())
+        if relaxed is None:
+            return
+        score = reduced(flow, relaxed.prices)
+        run.bounded(bound_of(flow, relaxed.prices, score))
+        plan = Residual(flow)
+        plan.take(relaxed.arcs, polish.whole(relaxed))
+        if plan.holds():
+            fill(flow, plan, ranking, priced.prices, columns=priced.columns, rankings=2)
+            run.offer("relaxed", plan)
+        if run.over():
+            return
+        share = np.inf if whole else polish.CORE
+        core = polish.core_of(flow, relaxed, run.plan.counts, share)
+        limits = polish.Limits(max(1, settings.core_work // len(core[0])), run.left())
+        run.offer("core", polish.decide(flow, run.plan, *core, limits))
+
+
+def _keep_running(flow: Flow, plan: Residual) -> None:
+    """Everything that runs stays, as far as it still fits: the plan that changes nothing."""
+    stays = flow.stay[flow.stay >= 0]
+    stays = stays[flow.net[stays] > 0]
+    copies = flow.classes.copies[flow.owner[stays]]
+    granted = grant(flow, plan, stays, copies)
+    plan.take(stays[granted > 0], granted[granted > 0])
