@@ -24,6 +24,8 @@ READER_LEFT: Final = 141
 # when the verb is called: help must not wait for what only one verb needs.
 VERBS: Final = {
     "simulate": ("treasury.cli.simulate", "Replay a recorded market with one or more strategies."),
+    "sweep": ("treasury.cli.sweep", "Replay a grid of strategies, parameters, markets and seeds."),
+    "report": ("treasury.cli.report", "Write a page about the results of a sweep."),
     "explain": ("treasury.cli.explain", "Why a job waited or ran where it did, and what it cost."),
     "validate": ("treasury.cli.validate", "Check a configuration file."),
     "traces": ("treasury.cli.traces", "Import, describe and fetch traces."),

@@ -42,15 +42,19 @@ def render(comparison: Comparison) -> str:
     values = figures(comparison)
     sheet = Sheet(span(comparison)[0])
     body = _body(sheet, comparison, values)
+    chosen = {"strategy": str(headline(values) or 0), "rows": "jobs"}
+    title = comparison.title or comparison.trace or "Replay"
+    return document(title, body, sheet.payload(chosen=chosen))
+
+
+def document(title: str, body: str, payload: str) -> str:
+    """A page around a body and what its charts are drawn from (`Sheet.payload`)."""
     style, script = _resource("page.css"), _resource("page.js")
     library = "\n".join(Resources(mode="inline", components=["bokeh"], log_level="warn").js_raw)
-    chosen = {"strategy": str(headline(values) or 0), "rows": "jobs"}
-    payload = sheet.payload(chosen=chosen)
     policy = (
         f"default-src 'none'; script-src {_hash(library)} {_hash(script)}; "
         "style-src 'unsafe-inline'; img-src data: blob:; base-uri 'none'; form-action 'none'"
     )
-    title = escape(comparison.title or comparison.trace or "Replay")
     return f"""<!doctype html>
 <html lang="en">
 <head>
@@ -59,7 +63,7 @@ def render(comparison: Comparison) -> str:
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <link rel="icon" href="data:,">
-<title>{title} · treasury</title>
+<title>{escape(title)} · treasury</title>
 <style>{style}</style>
 </head>
 <body>
