@@ -174,7 +174,7 @@ class Wishes(Patient):
                 spots = self.open(entry, fit.spot) if not backs else []
                 backs = [arc for arc in (fastest(backs),) if arc is not None]
                 entry.calm_until = entry.calm_until if backs else NEVER
-            if urgent and not spots and backs:
+            if urgent and backs and not any(arc.spot for arc in spots):
                 self.place(walk, view, entry, backs[0])
                 if fit.spot:
                     walk.review(walk.now + self.own.min_stay)

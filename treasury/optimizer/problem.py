@@ -113,7 +113,7 @@ def worth(candidate: Candidate, cheapest: int, now: int) -> int:
     usual = 2 * cheapest if reference is None else unit_price(reference.rate, reference.speed)
     base = usual * _SURPLUS[0] // _SURPLUS[1]
     if spec.value and spec.deadline is None:
-        left = max(spec.work - view.work_done, HOUR)
+        left = max(view.work_left(now), HOUR)
         base = spec.value * 1_000 * HOUR // (left * fit.nodes)
     if candidate.urgent:
         base = max(base, 2 * usual)
