@@ -5,9 +5,11 @@ what they gain in the next hour, weighed by priority, less the cost of every mov
 possible.
 """
 
+from typing import TYPE_CHECKING
+
 from treasury.domain.job import JobState
 from treasury.domain.plan import JobView, LeftOut, Migrate, Plan, Preempt, Snapshot, Why
-from treasury.optimizer.cpsat import Answer, Effort, solve
+from treasury.optimizer.cpsat import Answer, Effort, solve, solve_large
 from treasury.optimizer.deadline import in_time
 from treasury.optimizer.explain import Explainer, cleared
 from treasury.optimizer.market import Arc
@@ -22,6 +24,9 @@ from treasury_strategies.optimal_wishes import (
 )
 from treasury_strategies.queue import Entry, Walk
 
+if TYPE_CHECKING:
+    from treasury.optimizer.flow.bridge import LargeSolver
+
 
 class Optimal(Wishes):
     """Places, moves and stops jobs so that most is gained: by price, priority, value, deadlines and
@@ -34,9 +39,10 @@ class Optimal(Wishes):
         super().__init__(settings)
         own = self.own
         self._terms = Terms(
-            horizon=own.horizon, margin=own.move_margin, columns=own.columns, per_job=own.per_job
+            horizon=own.horizon, margin=own.move_margin, columns=own.most, per_job=own.per_job
         )
         self._effort = Effort(seed=own.seed, limit=own.effort)
+        self._large: LargeSolver | None = None
         self._solved: tuple[tuple[object, ...], Answer] | None = None
 
     # --- the plan --------------------------------------------------------------------------------
@@ -70,8 +76,19 @@ class Optimal(Wishes):
         """The solution, remembered as long as the figures stay the same."""
         figures = problem.figures()
         if self._solved is None or self._solved[0] != figures:
-            self._solved = figures, solve(problem, self._effort)
+            self._solved = figures, self._solve(problem)
         return self._solved[1]
+
+    def _solve(self, problem: Problem) -> Answer:
+        """By CP-SAT as long as it can weigh every choice, else by prices."""
+        if len(problem.choices) <= self.own.columns:
+            return solve(problem, self._effort)
+        # numpy is loaded by the first problem that needs it.
+        from treasury.optimizer.flow.bridge import LargeSolver
+
+        if self._large is None:
+            self._large = LargeSolver()
+        return solve_large(problem, self._large.solve)
 
     # --- what comes of it ------------------------------------------------------------------------
 
@@ -133,7 +150,7 @@ class Optimal(Wishes):
             if self.market.free[arc.index] >= candidate.fit.nodes:
                 self.place(walk, candidate.view, self.entry(walk, candidate.view.spec), arc)
                 return
-        detail = f"more than {self.own.columns} choices to weigh, and nothing was left after them"
+        detail = f"more than {self.own.most} choices to weigh, and nothing was left after them"
         nearest = candidate.arcs[0].id
         left_out = LeftOut(candidate.view.spec.id, Why.SOLVER, detail, nearest)
         self._pass_over(walk, candidate, left_out, None)

@@ -30,9 +30,10 @@ class OptimalSettings(PatientSettings, frozen=True, kw_only=True, forbid_unknown
 
     slack: a job takes on-demand for want of spot once its slack is less than this share of the work
     left. horizon: over which gains and the cost of moves are compared. move_margin: how much more
-    than its cost a move must gain. min_stay: how long a job is left where it is. columns, per_job:
-    choices the solver is given, in all and of one job. seed, effort: of CP-SAT, in deterministic
-    milliseconds.
+    than its cost a move must gain. min_stay: how long a job is left where it is. columns: choices
+    up to which CP-SAT decides; beyond, prices do (`treasury.optimizer.flow`). most, per_job:
+    choices that are weighed at all, of all jobs and of one. seed, effort: of CP-SAT, in
+    deterministic milliseconds.
     """
 
     slack: int = 200
@@ -41,6 +42,7 @@ class OptimalSettings(PatientSettings, frozen=True, kw_only=True, forbid_unknown
     min_stay: int = 10 * MINUTE
     yield_after: int = 15 * MINUTE
     columns: int = 2_000
+    most: int = 100_000
     per_job: int = 8
     seed: int = 1
     effort: int = 200
@@ -50,7 +52,7 @@ class OptimalSettings(PatientSettings, frozen=True, kw_only=True, forbid_unknown
         for name in ("slack", "move_margin", "min_stay", "seed"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must be 0 or more, not {getattr(self, name)}")
-        for name in ("horizon", "columns", "per_job", "effort"):
+        for name in ("horizon", "columns", "most", "per_job", "effort"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be 1 or more, not {getattr(self, name)}")
 

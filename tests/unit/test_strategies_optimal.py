@@ -216,7 +216,7 @@ def test_what_the_solver_leaves_unanswered_is_greedy_and_says_so() -> None:
 def test_more_choices_than_the_solver_takes_are_placed_greedily() -> None:
     """Jobs beyond the limit take what is left, in order; the last is told that nothing was."""
     views = [gang(name, 1) for name in "abcd"]
-    plan = ask(views, [sold(SPOT, 1.0, depth=3), FIRM], columns=2)
+    plan = ask(views, [sold(SPOT, 1.0, depth=3), FIRM], most=2)
     assert said(plan) == [f"Place {name} a spot" for name in "abc"]
     assert [(left.job, left.why) for left in plan.left_out] == [("d", Why.SOLVER)]
     assert "more than 2 choices to weigh" in plan.left_out[0].detail

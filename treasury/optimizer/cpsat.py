@@ -6,6 +6,7 @@ status is read before any value is. OR-Tools takes a while to load, so that impo
 does it on the first solve.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -50,6 +51,20 @@ def solve(problem: Problem, effort: Effort) -> Answer:
     if value(problem, found) <= value(problem, start):
         return Answer(start, True, status)
     return Answer(complete(problem, found), True, status)
+
+
+def solve_large(problem: Problem, solver: Callable[[Problem], Solution]) -> Answer:
+    """The answer of another solver, judged and completed as CP-SAT's is: never worse than the
+    greedy start."""
+    start = greedy(problem)
+    if value(problem, start) >= best_conceivable(problem):
+        return Answer(start, True, "UNCONTESTED")
+    found = solver(problem)
+    if is_feasible(problem, found):
+        found = complete(problem, found)
+        if value(problem, found) > value(problem, start):
+            return Answer(found, True, "PRICED")
+    return Answer(start, True, "GREEDY")
 
 
 def _search(problem: Problem, hint: Solution, effort: Effort) -> tuple[str, Solution | None]:

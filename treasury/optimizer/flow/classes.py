@@ -72,6 +72,7 @@ class Flow:
     start: where each class's arcs begin [classes + 1]. offer, net, units: the arcs: offer, worth
     of one job [micro-USD/h], machines of one job. owner: the class of each arc. stay: the arc on
     which a class runs now, -1. spread_arc, spread_of: the arcs under a spread row, and which.
+    spend: what one job counts against budgets, where that is not the offer's commitment.
     """
 
     instance: Instance
@@ -85,14 +86,17 @@ class Flow:
     stay: Ints
     spread_arc: Ints
     spread_of: Ints
+    spend: Ints | None = None
 
     @property
     def running(self) -> int:
         """Jobs that run now."""
         return int(self.classes.copies[self.classes.incumbent >= 0].sum())
 
-    def burn(self, arcs: Ints) -> Ints:
+    def burn(self, arcs: Ints | slice) -> Ints:
         """What one job on each arc counts against budgets [micro-USD/h]."""
+        if self.spend is not None:
+            return self.spend[arcs]
         return self.rows.committed[self.offer[arcs]] * self.units[arcs]
 
 

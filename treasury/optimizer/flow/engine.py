@@ -144,7 +144,8 @@ class FlowEngine:
         started = clock() if clock is not None else 0
         last, columns = self._last, self._columns
         changed = only_prices_changed(last.flow.instance, instance) if last is not None else None
-        if last is not None and columns is not None and changed is not None:
+        large = last is not None and len(last.flow.net) > self.settings.exact_columns
+        if last is not None and columns is not None and changed is not None and large:
             run, priced = self._tick(last, columns, instance, changed, started)
         else:
             run, priced = self._afresh(last, instance, started)
@@ -161,20 +162,28 @@ class FlowEngine:
     def _afresh(
         self, last: FlowPlan | None, instance: Instance, started: int
     ) -> tuple[_Run, Priced]:
-        settings = self.settings
         flow = build(instance)
+        known = same_rows(last.flow, flow, last.prices) if last is not None else None
+        return self._from_nothing(flow, known, started)
+
+    def solve(self, flow: Flow, known: Prices | None = None) -> tuple[Residual, Prices, int]:
+        """A plan for a flow that was not built from an instance, its prices, and a bound. known:
+        prices of a similar flow with the same rows. The caller judges the plan."""
+        clock = self.settings.clock
+        run, priced = self._from_nothing(flow, known, clock() if clock is not None else 0)
+        return run.plan, priced.prices, run.bound or 0
+
+    def _from_nothing(self, flow: Flow, known: Prices | None, started: int) -> tuple[_Run, Priced]:
+        settings = self.settings
         run = _Run(flow, settings, started)
         run.note("build")
         engine = PriceEngine(flow)
         _keep_running(flow, run.plan)
-        prices = nothing_scarce(flow)
-        if last is not None:
-            prices = same_rows(last.flow, flow, last.prices)
-        start = engine.assess(prices)
+        start = engine.assess(nothing_scarce(flow) if known is None else known)
         first = run.plan.copy()
         fill(flow, first, engine.ranking, columns=start.columns, rankings=0)
         run.offer("greedy", first)
-        effort = settings.effort if last is None else settings.again_effort
+        effort = settings.effort if known is None else settings.again_effort
         priced = engine.solve(run.plan.value(), effort, start, run.over)
         run.bounded(priced.bound)
         run.note("prices")

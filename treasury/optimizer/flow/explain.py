@@ -122,7 +122,7 @@ def _option(plan: FlowPlan, arc: int) -> Option:
     if quota >= 0:
         price = float(prices.quota[quota])
         costs.append(Cost(Row.QUOTA, quota, round(price * units * int(rows.weight[offer])), price))
-    burn = int(rows.committed[offer]) * units
+    burn = int(flow.burn(np.array([arc]))[0])
     centre = int(flow.classes.centre[owner])
     for level in rows.above[centre].tolist() if centre >= 0 else ():
         if level >= 0:
@@ -147,7 +147,7 @@ def bids(plan: FlowPlan, arcs: Ints, waiting: Ints | None = None) -> Ints:
     waiting: what waiting is worth to one job of each class [classes]; 0 unless a horizon says
     otherwise.
     """
-    flow, prices, rows = plan.flow, plan.prices, plan.flow.rows
+    flow, prices = plan.flow, plan.prices
     score = _left(plan)
     owner, offer = flow.owner[arcs].astype(np.int64), flow.offer[arcs].astype(np.int64)
     other = _best_other(flow, score, arcs)
@@ -160,7 +160,7 @@ def bids(plan: FlowPlan, arcs: Ints, waiting: Ints | None = None) -> Ints:
     # The pool's own shadow price is left in: it is what the market may still ask for.
     pool = prices.pool[offer] * units
     worth = score[arcs] + pool + rate * units * (1 + starts)
-    worth += rows.committed[offer] * units * dollar
+    worth += flow.burn(arcs) * dollar
     bid = np.floor((worth - other) / (units * (1 + starts + dollar)))
     out: Ints = np.maximum(0.0, bid).astype(np.int64)
     return out

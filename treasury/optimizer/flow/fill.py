@@ -54,7 +54,7 @@ class Residual:
         np.subtract.at(self.pool, offer, machines)
         np.subtract.at(self.quota, rows.quota_of[offer], machines * rows.weight[offer])
         self.quota[-1] = 2**62
-        burn = rows.committed[offer] * machines
+        burn = counts * flow.burn(arcs)
         if len(rows.limit):
             above = np.append(rows.above, np.full((1, rows.above.shape[1]), -1), axis=0)
             for level in above[flow.classes.centre[owner]].T:
@@ -80,7 +80,7 @@ class Residual:
         fits: Bools = flow.units <= room[flow.offer]
         fits &= self.left[flow.owner] > 0
         purse = self.purse()[flow.classes.centre]
-        fits &= rows.committed[flow.offer] * flow.units <= purse[flow.owner]
+        fits &= flow.burn(slice(None)) <= purse[flow.owner]
         if len(self.spread_at):
             fits &= self.spread[self.spread_at] > 0
         return fits
@@ -162,7 +162,7 @@ class _Filling:
         safe = np.where(self.real, table, 0)
         self.offer = flow.offer[safe].astype(np.int64)
         self.units = flow.units[safe].astype(np.int64)
-        self.burn = flow.rows.committed[self.offer] * self.units
+        self.burn = flow.burn(safe)
         net = flow.net[safe]
         # The churn price is no worth of the arc, but a reason to take it.
         stay = self.table == flow.stay[active][:, None]
@@ -240,7 +240,7 @@ def grant(flow: Flow, residual: Residual, arcs: Ints, wish: Ints) -> Ints:
     quota = rows.quota_of[offer]
     granted = np.minimum(granted, _share(quota, residual.quota, units * rows.weight[offer], wish))
     if len(rows.limit):
-        burn = rows.committed[offer] * units
+        burn = flow.burn(arcs)
         above = np.append(rows.above, np.full((1, rows.above.shape[1]), -1), axis=0)
         for level in above[flow.classes.centre[owner]].T:
             granted = np.minimum(granted, _share(level, residual.centre, burn, wish))

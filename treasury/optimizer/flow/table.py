@@ -21,7 +21,7 @@ class Table:
         # Half words: iterations need no more, and the bound comes from the full pass.
         self.offer = flow.offer[safe]
         self.units = flow.units[safe].astype(np.float32)
-        self.burn = flow.rows.committed.astype(np.float32)[self.offer] * self.units
+        self.burn = flow.burn(safe).astype(np.float32)
         self.net = np.where(real, flow.net[safe], -np.inf).astype(np.float32)
         self.centre = flow.classes.centre[live]
         self.copies = flow.classes.copies[live].astype(np.float64)
