@@ -1,5 +1,8 @@
 """Every engine gives the same rows, and a killed worker costs no row and doubles none."""
 
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -11,7 +14,14 @@ import pytest
 
 from tests.support.sweeps import die_always, die_once, small_grid
 from treasury.domain.errors import BadValue, UserError
-from treasury_simulations.sweep import Row, SweepEngine, make_engine, run_chunk
+from treasury_simulations.sweep import (
+    Results,
+    Row,
+    SweepEngine,
+    make_engine,
+    run_chunk,
+    run_sweep,
+)
 from treasury_simulations.sweep.engines import Work
 from treasury_simulations.sweep.engines.local import LocalEngine
 
@@ -72,6 +82,25 @@ def test_a_killed_worker_loses_and_doubles_nothing(engine: SweepEngine, tmp_path
     rows = collected(engine, work, grid.chunks((), 1))
     assert (tmp_path / "killed").exists()
     assert sorted(row.cell for row in rows) == sorted(cell.id for cell in grid.cells)
+
+
+def test_a_killed_sweep_leaves_nobody_behind_and_goes_on(tmp_path: Path) -> None:
+    """SIGKILL for the sweep itself: its workers leave as well, and going on completes it."""
+    script = f"from tests.support.sweeps import sweep_until_killed as s; s({str(tmp_path)!r})"
+    # Workers hold the pipes, too: that they reach their end shows that no worker is left.
+    killed = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        timeout=120,
+        check=False,
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    grid = small_grid(tmp_path)
+    results = Results(tmp_path / "out", grid, resume=True, force=False)
+    assert len(results.rows) < len(grid.cells)
+    rows = run_sweep(grid, results, LocalEngine(2))
+    assert rows == [row for chunk in grid.chunks((), 100) for row in run_chunk(chunk)]
 
 
 def test_what_kills_every_worker_is_said(tmp_path: Path) -> None:

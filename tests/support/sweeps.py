@@ -1,14 +1,17 @@
 """A small sweep: a day of spot that comes and goes, two jobs, dice that refuse; and a worker that
 is killed in the middle."""
 
+import multiprocessing
 import os
 import signal
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from treasury.domain.market import Tenure
 from treasury.domain.time import DAY, HOUR, parse_instant
-from treasury_simulations.sweep import Chunk, Grid, Row, run_chunk, scenario_grid
+from treasury_simulations.sweep import Chunk, Grid, Results, Row, run_chunk, scenario_grid
+from treasury_simulations.sweep.engines.local import LocalEngine
 from treasury_simulations.sweep.overrides import Override, Template
 from treasury_simulations.traces import MarketRow, Provenance, TraceHeader, make_pool, write_trace
 
@@ -95,6 +98,23 @@ def die_once(folder: str, doomed: str, chunk: Chunk) -> list[Row]:
             mark.write_text(str(os.getpid()))
             os.kill(os.getpid(), signal.SIGKILL)
     return run_chunk(chunk)
+
+
+def kill_parent(doomed: str, chunk: Chunk) -> list[Row]:
+    """`run_chunk`, until it comes to a cell: then whoever runs the sweep is killed."""
+    parent = multiprocessing.parent_process()
+    if parent is not None and any(cell.id == doomed for cell in chunk.cells):
+        os.kill(parent.pid or 0, signal.SIGKILL)
+    return run_chunk(chunk)
+
+
+def sweep_until_killed(folder: str) -> None:
+    """A sweep of the small market with two workers whose process is killed in the middle."""
+    grid = small_grid(Path(folder))
+    results = Results(Path(folder) / "out", grid, resume=False, force=False)
+    work = partial(kill_parent, grid.cells[len(grid.cells) // 2].id)
+    for rows in LocalEngine(2).run(work, grid.chunks((), 1)):
+        results.append(rows)
 
 
 def die_always(chunk: Chunk) -> list[Row]:

@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -28,7 +29,7 @@ class LocalEngine:
         while left:
             before = len(left)
             pool = ProcessPoolExecutor(
-                min(self.workers, len(left)), context, initializer=_leave_interrupts_to_parent
+                min(self.workers, len(left)), context, initializer=_live_and_die_with_parent
             )
             others = {child.pid for child in multiprocessing.active_children()}
             try:
@@ -56,9 +57,18 @@ def _context() -> BaseContext:
     return server
 
 
-def _leave_interrupts_to_parent() -> None:
-    """Ctrl-C reaches every process of the terminal; what happens then is one process's business."""
+def _live_and_die_with_parent() -> None:
+    """What a worker does first. Ctrl-C reaches every process of the terminal, and what happens then
+    is the parent's business; when that is killed, nobody else would end its workers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_leave_with_parent, daemon=True).start()
+
+
+def _leave_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _stop(pool: ProcessPoolExecutor, others: set[int | None], *, abandon: bool) -> None:
