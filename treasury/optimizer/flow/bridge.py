@@ -19,8 +19,9 @@ from treasury.optimizer.problem import Problem
 
 # Of a solution: for each candidate the index of its choice, or None for no machine.
 Solution = tuple[int | None, ...]
-# In replay no clock stops a stage: what HiGHS may do is counted, and small.
-REPLAY: Final = Settings(exact_columns=0, core_work=20_000)
+# In replay no clock stops a stage: what HiGHS may do is counted, and prices and rounding do alone
+# where it would take seconds.
+REPLAY: Final = Settings(exact_columns=0, core_work=4_000)
 
 
 class LargeSolver:

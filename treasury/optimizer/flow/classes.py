@@ -179,9 +179,12 @@ def with_spread(flow: Flow) -> Flow:
     binds = np.append(members > spread, False)[classes.group]
     arc = np.flatnonzero(binds[flow.owner])
     key = classes.group[flow.owner[arc]] * zones + zone[flow.offer[arc]]
-    names, of = np.unique(key, return_inverse=True)
+    number = np.zeros(max(1, len(spread) * zones), dtype=np.int64)
+    number[key] = 1
+    names = np.flatnonzero(number)
+    number[names] = np.arange(len(names))
     rows = replace(flow.rows, spread=spread[names // max(1, zones)], spread_name=names)
-    return replace(flow, rows=rows, spread_arc=arc, spread_of=of.astype(np.int64))
+    return replace(flow, rows=rows, spread_arc=arc, spread_of=number[key])
 
 
 def arcs_on(

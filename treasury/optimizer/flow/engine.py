@@ -39,7 +39,7 @@ class Settings:
     exact_columns: arcs up to which CP-SAT decides alone, with exact_effort of its deterministic
     time. effort: of the prices when nothing is known, again_effort when jobs came and went,
     warm_effort when prices ticked. relax_columns: the most that GLOP is asked to relax. core_work:
-    HiGHS's nodes times columns, 0 for no relaxation and no core. seconds, clock: the safety net of
+    HiGHS's nodes times columns; with more columns than that there is no relaxation and no core. seconds, clock: the safety net of
     live use: no stage starts later, and solvers get what is left.
     """
 
@@ -214,7 +214,7 @@ class FlowEngine:
         run.bounded(priced.bound)
         run.note("prices")
         plan = carried(flow, counts, priced)
-        fill(flow, plan, engine.ranking, priced.prices, columns=priced.columns, rankings=2)
+        fill(flow, plan, engine.ranking, priced.score, columns=priced.columns, rankings=0)
         run.offer("carried", plan)
         self._polished(run, engine.ranking, priced)
         return run, priced
@@ -238,13 +238,13 @@ class FlowEngine:
     def _polished(self, run: _Run, ranking: Ranking, priced: Priced) -> None:
         """Relaxation, rounding, core."""
         flow, settings = run.flow, self.settings
-        if run.over() or not settings.core_work:
+        if run.over():
             return
         whole = len(flow.net) <= polish.ALL
         arcs = polish.select(flow, priced, priced.support, run.plan.counts)
         if whole:
             arcs = np.arange(len(flow.net))
-        if len(arcs) > settings.relax_columns:
+        if len(arcs) > min(settings.relax_columns, settings.core_work):
             return
         relaxed = polish.relax(flow, arcs, run.left())
         if relaxed is None:
@@ -254,7 +254,7 @@ class FlowEngine:
         plan = Residual(flow)
         plan.take(relaxed.arcs, polish.whole(relaxed))
         if plan.holds():
-            fill(flow, plan, ranking, priced.prices, columns=priced.columns, rankings=2)
+            fill(flow, plan, ranking, priced.score, columns=priced.columns, rankings=1)
             run.offer("relaxed", plan)
         if run.over():
             return

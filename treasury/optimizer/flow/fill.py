@@ -11,7 +11,7 @@ import numpy as np
 
 from treasury.optimizer.flow.arrays import Bools, Floats, Ints
 from treasury.optimizer.flow.classes import Flow
-from treasury.optimizer.flow.columns import Prices, Ranking, nothing_scarce, reduced
+from treasury.optimizer.flow.columns import Ranking, nothing_scarce, reduced
 
 _WIDTH: Final = 24
 # What an arc must earn on each dollar of scarcity it uses, step by step: what pays goes first.
@@ -117,28 +117,31 @@ def fill(
     flow: Flow,
     residual: Residual,
     ranking: Ranking,
-    prices: Prices | None = None,
+    score: Floats | None = None,
     *,
     columns: Ints | None = None,
     rankings: int = 12,
 ) -> None:
     """Add to a plan until nothing more that pays fits.
 
-    prices: what arcs are ranked by; without, by worth per dollar. columns: arcs to consider first
-    [classes, width]. rankings: passes over all arcs at most; those after the first find little.
+    score: reduced profits, by which arcs are ranked; without, by worth per dollar. columns: arcs to
+    consider first [classes, width]. rankings: passes over all arcs at most; those after the first
+    find little.
     """
-    given = prices is not None
-    prices = prices if prices is not None else nothing_scarce(flow)
-    score = reduced(flow, prices)
+    priced = score is not None
+    if score is None:
+        score = reduced(flow, nothing_scarce(flow))
     if columns is not None:
-        _Filling(flow, residual, score, columns, priced=given).run()
-    rank = score if given else score / np.maximum(1, flow.burn(np.arange(len(score))))
+        _Filling(flow, residual, score, columns, priced=priced).run()
+    if not rankings:
+        return
+    rank = score if priced else score / np.maximum(1, flow.burn(slice(None)))
     for _ in range(rankings):
         # The best arcs may be full while others are not: rank again among those that still fit.
         open_ = np.where(residual.open() & (score > 0), rank, -np.inf)
         best = ranking.best(open_, _WIDTH)
         best[np.append(open_, -np.inf)[best] == -np.inf] = -1
-        if not _Filling(flow, residual, score, best, priced=given).run():
+        if not _Filling(flow, residual, score, best, priced=priced).run():
             return
 
 
