@@ -39,8 +39,9 @@ class Settings:
     exact_columns: arcs up to which CP-SAT decides alone, with exact_effort of its deterministic
     time. effort: of the prices when nothing is known, again_effort when jobs came and went,
     warm_effort when prices ticked. relax_columns: the most that GLOP is asked to relax. core_work:
-    HiGHS's nodes times columns; with more columns than that there is no relaxation and no core. seconds, clock: the safety net of
-    live use: no stage starts later, and solvers get what is left.
+    HiGHS's nodes times columns; with more columns than that there is no relaxation and no core.
+    seconds, clock: the safety net of live use: no stage starts later, and solvers get what is
+    left.
     """
 
     exact_columns: int = small.COLUMNS
@@ -231,9 +232,21 @@ class FlowEngine:
         return priced
 
     def _rounded(self, run: _Run, ranking: Ranking, priced: Priced) -> None:
+        stays = np.zeros(len(run.flow.net), dtype=np.int64)
+        held = run.flow.stay[run.flow.stay >= 0]
+        stays[held] = run.flow.classes.copies[run.flow.owner[held]]
+        # What runs and pays at these prices stays; the rest has to find its place anew.
+        stays[priced.score < 0] = 0
+        kept = carried(run.flow, stays, priced)
+        fill(run.flow, kept, ranking, priced.score, columns=priced.columns, rankings=0)
+        run.offer("kept", kept)
         for threshold in THRESHOLDS:
             if not run.over():
                 run.offer("rounded", rounded(run.flow, ranking, priced, threshold))
+        # One pass over all arcs, for whatever the best few of each class left undone.
+        last = run.plan.copy()
+        fill(run.flow, last, ranking, priced.score, rankings=1)
+        run.offer("filled", last)
 
     def _polished(self, run: _Run, ranking: Ranking, priced: Priced) -> None:
         """Relaxation, rounding, core."""
@@ -260,7 +273,7 @@ class FlowEngine:
             return
         share = np.inf if whole else polish.CORE
         core = polish.core_of(flow, relaxed, run.plan.counts, share)
-        limits = polish.Limits(max(1, settings.core_work // len(core[0])), run.left())
+        limits = polish.Limits(settings.core_work // max(1, len(core[0])), run.left())
         run.offer("core", polish.decide(flow, run.plan, *core, limits))
 
 

@@ -27,7 +27,7 @@ def rounded(flow: Flow, ranking: Ranking, priced: Priced, threshold: float) -> R
         arcs = np.flatnonzero(priced.average >= threshold)
         wish = np.floor(priced.average[arcs] + 1.0 - threshold).astype(np.int64)
         settle(flow, plan, priced, arcs, wish)
-    fill(flow, plan, ranking, priced.score, columns=priced.columns, rankings=1)
+    fill(flow, plan, ranking, priced.score, columns=priced.columns, rankings=0)
     return plan
 
 
