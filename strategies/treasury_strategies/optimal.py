@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 class Optimal(Wishes):
     """Places, moves and stops jobs so that most is gained: by price, priority, value, deadlines and
-    what moves cost. No later than greedy."""
+    what moves cost. Deadlines that can be met come first."""
 
     name = "optimal"
     Settings = OptimalSettings

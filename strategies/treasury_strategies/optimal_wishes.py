@@ -30,10 +30,10 @@ class OptimalSettings(PatientSettings, frozen=True, kw_only=True, forbid_unknown
 
     slack: a job takes on-demand for want of spot once its slack is less than this share of the work
     left. horizon: over which gains and the cost of moves are compared. move_margin: how much more
-    than its cost a move must gain. min_stay: how long a job is left where it is. columns: choices
-    up to which CP-SAT decides; beyond, prices do (`treasury.optimizer.flow`). most, per_job:
-    choices that are weighed at all, of all jobs and of one. seed, effort: of CP-SAT, in
-    deterministic milliseconds.
+    than its cost a move must gain. min_stay: how long a job is left where it is. yield_after: how
+    long a job waits before one of lower priority is stopped for it. columns: choices up to which
+    CP-SAT decides; beyond, prices do (`treasury.optimizer.flow`). most, per_job: choices that are
+    weighed at all, of all jobs and of one. seed, effort: of CP-SAT, in deterministic milliseconds.
     """
 
     slack: int = 200
@@ -49,7 +49,7 @@ class OptimalSettings(PatientSettings, frozen=True, kw_only=True, forbid_unknown
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        for name in ("slack", "move_margin", "min_stay", "seed"):
+        for name in ("slack", "move_margin", "min_stay", "yield_after", "seed"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must be 0 or more, not {getattr(self, name)}")
         for name in ("horizon", "columns", "most", "per_job", "effort"):

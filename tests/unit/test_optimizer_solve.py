@@ -318,6 +318,15 @@ def test_what_an_hour_is_worth() -> None:
     assert hour(only_spot) == 5 * RATE // 2
 
 
+def test_a_job_about_to_end_keeps_figures_small() -> None:
+    """With a nanosecond of work left a move costs a bounded amount, and the job stays."""
+    view = running(job("job", hours=1, overhead=6 * MINUTE), SPOT)
+    offers = [sold(SPOT, 1.0, depth=1, in_use=1), sold(SPOT_B, 0.1), sold(ON_DEMAND, 3.0)]
+    problem = problem_of([view], offers, now=HOUR - 1)
+    assert all(abs(choice.gain) < 100_000_000 for choice in problem.choices)
+    assert names(problem, solve(problem, Effort()).solution) == {"job": "a"}
+
+
 def test_too_many_choices_are_cut() -> None:
     """The solver is given no more than asked for: the best of each job, and the first jobs."""
     views = [queued(job(f"job{number}")) for number in range(5)]

@@ -14,7 +14,7 @@ import msgspec
 from treasury.domain.ids import CostCentre
 from treasury.domain.money import RATE_NS_PER_MICRO, charge
 from treasury.domain.plan import BudgetView, JobView
-from treasury.domain.time import HOUR
+from treasury.domain.time import HOUR, MINUTE
 from treasury.optimizer.deadline import time_on
 from treasury.optimizer.market import Arc, Fit, Market
 
@@ -162,8 +162,8 @@ def _choices(job: int, candidate: Candidate, now: int, terms: Terms) -> list[Cho
         return []
     value = worth(candidate, min(prices), now)
     scale = nodes * terms.horizon
-    # What is paid once must come in before the job ends.
-    stay = max(1, min(left, terms.horizon))
+    # What is paid once must come in before the job ends; the last minute bounds the figures.
+    stay = max(MINUTE, min(left, terms.horizon))
 
     def gain(arc: Arc) -> int:
         return (value - unit_price(arc.rate, arc.speed)) * scale // RATE_NS_PER_MICRO
