@@ -31,7 +31,7 @@ from treasury_simulations.fleets import fleet, repriced
 SIZES = "100x50,1000x200,10000x1000,50000x2000"
 HUGE = "100000x2000"
 # One model of all arcs is not worth building beyond this: minutes and gigabytes without an answer.
-ONE_SHOT_ARCS = 1_000_000
+ONE_SHOT_ARCS = 200_000
 CPSAT_ARCS = 100_000
 
 
@@ -98,7 +98,8 @@ def compare(jobs: int, offers: int, seconds: float, ticks: int) -> None:
         f"\n{jobs} jobs x {offers} offers: {len(flow.classes)} classes, {len(flow.net)} arcs; "
         f"made in {made:.1f} s, built in {built[0]:.2f} s ({built[1]:.2f} cpu)"
     )
-    ours = {limit: anytime(instance, limit) for limit in (0.1, 1.0, seconds)}
+    ours = {f"flow, {limit:g} s": anytime(instance, limit) for limit in (0.1, 1.0, seconds)}
+    ours["flow, by counts"] = by_counts(instance)
     bound = min(plan.certificate.bound for plan, _ in ours.values())
     clocks = Clocks()
     start = greedy(flow)
@@ -113,13 +114,13 @@ def compare(jobs: int, offers: int, seconds: float, ticks: int) -> None:
             clocks = Clocks()
             value, _ = one_shot(flow, start, solver, seconds)
             line(f"{solver}, one shot", value, bound, clocks.read(), "")
-    for limit, (plan, read) in ours.items():
+    for name, (plan, read) in ours.items():
         note = f"peak {memory_mb()} MB; " + ", ".join(
             f"{stage.name} {100 * (1 - stage.value / bound):.2f}% at {stage.ended_at / 1e9:.2f} s"
             for stage in plan.stages
             if stage.value > 0 and stage.name != "certificate"
         )
-        line(f"flow, {limit:g} s", plan.certificate.value, bound, read, note)
+        line(name, plan.certificate.value, bound, read, note)
     tick(instance, seconds, ticks)
 
 
@@ -127,6 +128,14 @@ def anytime(instance: Instance, seconds: float) -> tuple[Any, tuple[float, float
     """A cold start with a deadline."""
     clocks = Clocks()
     settings = Settings(seconds=seconds, clock=time.perf_counter_ns, core_work=10**9)
+    plan = FlowEngine(settings).plan(instance)
+    return plan, clocks.read()
+
+
+def by_counts(instance: Instance) -> tuple[Any, tuple[float, float]]:
+    """A cold start as replay does it, without a deadline; stages are timed by the processor."""
+    clocks = Clocks()
+    settings = Settings(clock=time.process_time_ns, core_work=12_000)
     plan = FlowEngine(settings).plan(instance)
     return plan, clocks.read()
 

@@ -211,13 +211,16 @@ def _fits_in_words(instance: Instance) -> None:
     price = max(top(offers.rate), top(offers.committed)) * machines
     stop = top(jobs.restart) + top(jobs.interval)
     jobs_at_once = max(1, len(jobs))
+    worth = float(jobs.value.sum(dtype=np.float64)) * max(1.0, top(kinds.speed)) / SPEED_UNIT
+    moving = float(jobs.transfer.sum(dtype=np.float64)) * HOUR_S
     for name, size in (
         ("jobs.value", gross * 1e6 / SPEED_UNIT * (1 + stop / HOUR_S)),
-        ("jobs.value over all jobs", gross * jobs_at_once * (1 + stop / rules.residence)),
+        ("jobs.value", gross * max(1.0, stop)),
+        ("jobs.value over all jobs", worth * (1 + stop / rules.residence)),
         ("offers.rate", price * (jobs_at_once + stop)),
         ("offers.hazard", top(offers.hazard) * machines * max(1.0, stop)),
         ("offers.weight", top(offers.weight) * machines * jobs_at_once),
-        ("jobs.transfer", top(jobs.transfer) * HOUR_S * jobs_at_once),
+        ("jobs.transfer", max(moving, top(jobs.transfer) * HOUR_S)),
         ("rules.churn_price", float(rules.churn_price) * jobs_at_once),
     ):
         if size >= WORD:

@@ -111,8 +111,9 @@ class PriceEngine:
             columns = priced.columns
             gain = best.bound - priced.bound if proven else np.inf
             best, proven = (priced if gain > 0 else best), True
-            late = number > passes // 2
-            if (late and gain <= effort.enough * abs(best.bound)) or (stop and stop()):
+            # A bound that rose is no sign of the end: arcs were missing that now are there.
+            settled = number > passes // 2 and 0 <= gain <= effort.enough * abs(best.bound)
+            if settled or (stop and stop()):
                 break
         return replace(best, columns=columns, support=descent.support(), average=descent.average())
 
