@@ -2,7 +2,7 @@
 
 1 fill by worth per dollar      a plan from the first milliseconds
 2 prices                        the bound
-3 average, rounded, filled      what classes chose while prices settled
+3 average, rounded, filled      what classes chose while prices settled; or what runs and pays
 4 relaxation, rounded, filled   GLOP on the columns the prices select
 5 core                          HiGHS on what is fractional there or nearly as good
 Small problems go to CP-SAT whole. A later call starts from the last prices and plan, and patches
@@ -30,6 +30,8 @@ from treasury.optimizer.flow.rounding import THRESHOLDS, rounded
 # Clock of a live caller: nanoseconds from any origin.
 Clock = Callable[[], int]
 _NS: Final = 1_000_000_000
+# The part of a deadline after which prices must do: the rest is for the plan.
+_FOR_PRICES: Final = 0.6
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,9 +124,10 @@ class _Run:
             return None
         return max(0.0, seconds - (clock() - self.started) / _NS)
 
-    def over(self) -> bool:
-        """Whether the deadline has passed."""
-        return self.left() == 0.0
+    def over(self, share: float = 1.0) -> bool:
+        """Whether so much of the time until the deadline has passed."""
+        left, seconds = self.left(), self.settings.seconds
+        return left is not None and seconds is not None and left <= (1 - share) * seconds
 
 
 class FlowEngine:
@@ -185,7 +188,7 @@ class FlowEngine:
         fill(flow, first, engine.ranking, columns=start.columns, rankings=0)
         run.offer("greedy", first)
         effort = settings.effort if known is None else settings.again_effort
-        priced = engine.solve(run.plan.value(), effort, start, run.over)
+        priced = engine.solve(run.plan.value(), effort, start, lambda: run.over(_FOR_PRICES))
         run.bounded(priced.bound)
         run.note("prices")
         if len(flow.net) <= settings.exact_columns:
@@ -232,20 +235,24 @@ class FlowEngine:
         return priced
 
     def _rounded(self, run: _Run, ranking: Ranking, priced: Priced) -> None:
-        stays = np.zeros(len(run.flow.net), dtype=np.int64)
-        held = run.flow.stay[run.flow.stay >= 0]
-        stays[held] = run.flow.classes.copies[run.flow.owner[held]]
-        # What runs and pays at these prices stays; the rest has to find its place anew.
+        """What classes chose while prices settled; or what runs and pays; then what is left."""
+        flow = run.flow
+        for number, threshold in enumerate(THRESHOLDS):
+            # One is tried even when time is up: it is worth far more than it costs.
+            if not number or not run.over():
+                run.offer("rounded", rounded(flow, ranking, priced, threshold))
+        if run.over():
+            return
+        stays = np.zeros(len(flow.net), dtype=np.int64)
+        held = flow.stay[flow.stay >= 0]
+        stays[held] = flow.classes.copies[flow.owner[held]]
         stays[priced.score < 0] = 0
-        kept = carried(run.flow, stays, priced)
-        fill(run.flow, kept, ranking, priced.score, columns=priced.columns, rankings=0)
+        kept = carried(flow, stays, priced)
+        fill(flow, kept, ranking, priced.score, columns=priced.columns, rankings=0)
         run.offer("kept", kept)
-        for threshold in THRESHOLDS:
-            if not run.over():
-                run.offer("rounded", rounded(run.flow, ranking, priced, threshold))
         # One pass over all arcs, for whatever the best few of each class left undone.
         last = run.plan.copy()
-        fill(run.flow, last, ranking, priced.score, rankings=1)
+        fill(flow, last, ranking, priced.score, rankings=1)
         run.offer("filled", last)
 
     def _polished(self, run: _Run, ranking: Ranking, priced: Priced) -> None:
