@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bokeh.models import ColumnDataSource, DataRange1d, FactorRange
+from bokeh.models import ColumnDataSource, DataRange1d, FactorRange, Range1d
 from bokeh.models.annotations import Span, Whisker
 from bokeh.models.annotations.arrows import TeeHead
 
@@ -54,6 +54,7 @@ def cost_by_facet(
         f"cost, % of {against}",
         360,
         x_range=FactorRange(factors=factors),
+        y_range=_around([row[1] for row in rows]),
     )
     number_axis(plot.yaxis)
     plot.xgrid.visible = False
@@ -130,7 +131,12 @@ def savings_and_lateness(sheet: Sheet, summary: Summary, colours: Mapping[str, s
     if not summary.figures:
         return markup.nothing("Nothing has been run with every strategy yet.")
     rows = [(one, _percent(_saving(one))) for one in summary.figures]
-    plot = bare("jobs late or not finished, %", f"saved against {summary.baseline}, %", 340)
+    plot = bare(
+        "jobs late or not finished, %",
+        f"saved against {summary.baseline}, %",
+        340,
+        y_range=_around([saving for _, saving in rows]),
+    )
     number_axis(plot.yaxis)
     number_axis(plot.xaxis)
     plot.add_layout(Span(location=0, dimension="width", line_color=NEUTRAL, line_width=1.5))
@@ -184,6 +190,14 @@ def _percent(ratio: Interval) -> Interval:
         None if low is None else round(100 * (1 + low), 3),
         None if high is None else round(100 * (1 + high), 3),
     )
+
+
+def _around(intervals: Sequence[Interval]) -> Range1d:
+    """An axis with room for every whisker: the library looks at points alone."""
+    low = min(_end(one.low, one.value) for one in intervals)
+    high = max(_end(one.high, one.value) for one in intervals)
+    margin = (high - low or 1.0) * 0.06
+    return Range1d(start=low - margin, end=high + margin)
 
 
 def _end(end: float | None, value: float) -> float:
