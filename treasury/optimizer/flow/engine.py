@@ -258,13 +258,14 @@ class FlowEngine:
     def _polished(self, run: _Run, ranking: Ranking, priced: Priced) -> None:
         """Relaxation, rounding, core."""
         flow, settings = run.flow, self.settings
-        if run.over():
+        most = min(settings.relax_columns, settings.core_work)
+        if run.over() or int(priced.support.sum()) > most:
             return
         whole = len(flow.net) <= polish.ALL
         arcs = polish.select(flow, priced, priced.support, run.plan.counts)
         if whole:
             arcs = np.arange(len(flow.net))
-        if len(arcs) > min(settings.relax_columns, settings.core_work):
+        if len(arcs) > most:
             return
         relaxed = polish.relax(flow, arcs, run.left())
         if relaxed is None:

@@ -37,7 +37,7 @@ class Effort:
     """How much work prices are worth: iterations between full passes, how far below the best bound
     the first level lies (as its share), and the relative gain of a pass below which to stop."""
 
-    schedule: tuple[int, ...] = (10, 15, 20, 30, 45, 70, 100, 100)
+    schedule: tuple[int, ...] = (10, 20, 40, 80, 120, 120)
     level: float = 0.2
     enough: float = 2e-4
 
