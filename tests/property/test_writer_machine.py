@@ -14,6 +14,7 @@ from treasury.ledger import chart
 from treasury.ledger.request import (
     Outcome,
     Receipt,
+    RefusalCode,
     TransferRequest,
     direct,
     expire,
@@ -29,9 +30,13 @@ from treasury.store.writer import LedgerWriter
 
 WALLETS = [chart.wallet(name) for name in ("a", "b")]
 PLACES = [*WALLETS, chart.expense("a", "aws"), chart.FUNDING]
+GRANT = 100
 AMOUNTS = st.integers(min_value=1, max_value=60)
-# Ids come from a small pool, so that they are often used again.
-IDS = st.integers(min_value=0, max_value=40).map("t{}".format)
+# Which earlier transfer is meant, counted from the newest.
+PICKS = st.integers(min_value=0, max_value=6)
+# Most requests go alone; some wait for others and go as a chain. Some use an id again.
+WAITS = st.integers(min_value=0, max_value=3).map(lambda number: number == 0)
+AGAIN = st.integers(min_value=0, max_value=9).map(lambda number: number == 0)
 
 
 class Books:
@@ -98,10 +103,27 @@ class WriterMachine(RuleBasedStateMachine):
         self.writer = self.loop.run_until_complete(opened)
         self.books = Books()
         self.pending: list[TransferRequest] = []
+        self.batch: list[tuple[TransferRequest, ...]] = []
+        self.names = 0
+        for wallet in WALLETS:
+            self.names += 1
+            fund = direct(f"t{self.names}", wallet, chart.FUNDING, GRANT, event_at=0, reason="fund")
+            self.submit((fund,))
 
-    def submit(self, chain: tuple[TransferRequest, ...]) -> None:
-        """Ask the writer and the model; they must agree, and a refusal must leave no trace."""
-        answer: Outcome = self.loop.run_until_complete(self.writer.submit(chain))
+    def submit(self, *chains: tuple[TransferRequest, ...]) -> None:
+        """Ask the writer for all of them in one batch, the model for one after the other; they must
+        agree on each, and a refusal must leave no trace."""
+
+        async def ask() -> list[Outcome]:
+            return await asyncio.gather(*map(self.writer.submit, chains))
+
+        for chain, answer in zip(chains, self.loop.run_until_complete(ask()), strict=True):
+            self.judge(chain, answer)
+
+    def judge(self, chain: tuple[TransferRequest, ...], answer: Outcome) -> None:
+        """The model's opinion of one answer. It is the writer's own check that must refuse: the
+        constraints behind it are there for nothing else than its mistakes."""
+        assert getattr(answer, "code", None) is not RefusalCode.CONSTRAINT, answer
         taken = [request.id for request in chain if request.id in self.books.moves]
         if taken:
             same = self.books.asked.get(chain[0].id) == chain
@@ -116,45 +138,75 @@ class WriterMachine(RuleBasedStateMachine):
             trial.asked[chain[0].id] = chain
             self.books = trial
 
-    @rule(name=IDS, debit=st.sampled_from(PLACES), credit=st.sampled_from(PLACES), amount=AMOUNTS)
-    def direct(self, name: str, debit: str, credit: str, amount: int) -> None:
+    @rule(
+        debit=st.sampled_from(PLACES),
+        credit=st.sampled_from(PLACES),
+        amount=AMOUNTS,
+        waits=WAITS,
+        again=AGAIN,
+    )
+    def direct(self, debit: str, credit: str, amount: int, waits: bool, again: bool) -> None:
         """Move money."""
         if debit != credit:
-            self.add(direct(name, debit, credit, amount, event_at=0, reason="test"))
+            name = self.name(again)
+            self.add(direct(name, debit, credit, amount, event_at=0, reason="test"), waits)
 
-    @rule(name=IDS, credit=st.sampled_from(PLACES[:2]), amount=AMOUNTS)
-    def hold(self, name: str, credit: str, amount: int) -> None:
+    @rule(credit=st.sampled_from(WALLETS), amount=AMOUNTS, waits=WAITS, again=AGAIN)
+    def hold(self, credit: str, amount: int, waits: bool, again: bool) -> None:
         """Reserve money."""
-        self.add(hold(name, PLACES[2], credit, amount, event_at=0, reason="test"))
+        name = self.name(again)
+        self.add(hold(name, PLACES[2], credit, amount, event_at=0, reason="test"), waits)
 
-    @rule(name=IDS, of=IDS, amount=st.integers(min_value=0, max_value=60))
-    def post(self, name: str, of: str, amount: int) -> None:
-        """Use a hold, or what is none."""
-        self.add(post(name, of, amount, event_at=0, reason="test"))
+    @rule(pick=PICKS, share=st.integers(min_value=0, max_value=5), waits=WAITS)
+    def post(self, pick: int, share: int, waits: bool) -> None:
+        """Use a part of something, all of it, or a little more."""
+        of = self.earlier(pick)
+        amount = self.books.moves[of][3] * share // 4 if of in self.books.moves else share
+        self.add(post(self.name(False), of, amount, event_at=0, reason="test"), waits)
 
-    @rule(name=IDS, of=IDS, end=st.sampled_from([void, expire, reverse]))
-    def end(self, name: str, of: str, end: type[TransferRequest]) -> None:
+    @rule(pick=PICKS, end=st.sampled_from(["void", "expire", "reverse"]), waits=WAITS)
+    def end(self, pick: int, end: str, waits: bool) -> None:
         """Free a hold or undo a transfer, or what is none."""
-        self.add(end(name, of, event_at=0, reason="test"))  # type: ignore[call-arg]
+        ends = {"void": void, "expire": expire, "reverse": reverse}
+        name, of = self.name(False), self.earlier(pick)
+        self.add(ends[end](name, of, event_at=0, reason="test"), waits)
 
-    def add(self, request: TransferRequest) -> None:
-        """Requests gather into a chain until one is sent off."""
-        if all(request.id != other.id for other in self.pending):
-            self.pending.append(request)
+    def name(self, again: bool) -> str:
+        """An id that is new, or one that is taken."""
+        if again and self.books.moves:
+            return list(self.books.moves)[-1]
+        self.names += 1
+        return f"t{self.names}"
+
+    def earlier(self, pick: int) -> str:
+        """The id of something done before, or gathered for the chain in hand."""
+        waiting = [request.id for chain in (*self.batch, self.pending) for request in chain]
+        names = [*self.books.moves, *waiting]
+        return names[-1 - pick] if pick < len(names) else "nothing"
+
+    def add(self, request: TransferRequest, waits: bool) -> None:
+        """Send it, with those that have waited for it."""
+        if any(request.id == other.id for other in self.pending):
+            return
+        self.pending.append(request)
+        if not waits or len(self.pending) > 3:
+            self.batch.append(tuple(self.pending))
+            self.pending = []
+        if len(self.batch) > 3:
+            self.send()
 
     @rule()
     def send(self) -> None:
-        """What has gathered, as a chain."""
-        chain, self.pending = tuple(self.pending), []
-        if chain:
-            self.submit(chain)
+        """Everything that has gathered, as one batch."""
+        chains, self.batch = self.batch, []
+        self.submit(*chains)
 
     @rule(pick=st.integers(min_value=0))
     def again(self, pick: int) -> None:
         """Something that was done before, once more."""
         if self.books.asked:
             names = sorted(self.books.asked)
-            self.submit(self.books.asked[names[pick % len(names)]])
+            self.batch.append(self.books.asked[names[pick % len(names)]])
 
     @invariant()
     def nothing_is_overspent(self) -> None:
@@ -177,4 +229,4 @@ class WriterMachine(RuleBasedStateMachine):
 
 
 TestWriter = WriterMachine.TestCase
-TestWriter.settings = settings(max_examples=25, stateful_step_count=40, deadline=None)
+TestWriter.settings = settings(max_examples=40, stateful_step_count=60, deadline=None)
