@@ -11,7 +11,7 @@ without one, limits are counts, and the same instances give the same plans on ev
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -24,7 +24,15 @@ from treasury.optimizer.flow.classes import Flow, build
 from treasury.optimizer.flow.columns import Prices, Ranking, bound_of, nothing_scarce, reduced
 from treasury.optimizer.flow.fill import Residual, fill, grant, place
 from treasury.optimizer.flow.patch import carried, only_prices_changed, repriced, same_rows
-from treasury.optimizer.flow.prices import AGAIN, WARM, Effort, Priced, PriceEngine
+from treasury.optimizer.flow.prices import (
+    AGAIN,
+    MANY,
+    MANY_EFFORT,
+    WARM,
+    Effort,
+    Priced,
+    PriceEngine,
+)
 from treasury.optimizer.flow.rounding import THRESHOLDS, rounded
 
 # Clock of a live caller: nanoseconds from any origin.
@@ -39,16 +47,16 @@ class Settings:
     """How much work a plan is worth; all limits are counts unless a clock is given.
 
     exact_columns: arcs up to which CP-SAT decides alone, with exact_effort of its deterministic
-    time. effort: of the prices when nothing is known, again_effort when jobs came and went,
-    warm_effort when prices ticked. relax_columns: the most that GLOP is asked to relax. core_work:
-    HiGHS's nodes times columns; with more columns than that there is no relaxation and no core.
-    seconds, clock: the safety net of live use: no stage starts later, and solvers get what is
-    left.
+    time. effort: of the prices when nothing is known (None: by size), again_effort when jobs came
+    and went, warm_effort when prices ticked. relax_columns: the most that GLOP is asked to relax.
+    core_work: HiGHS's nodes times columns; with more columns than that there is no relaxation and
+    no core. seconds, clock: the safety net of live use: no stage starts later, and solvers get what
+    is left.
     """
 
     exact_columns: int = small.COLUMNS
     exact_effort: float = 2.0
-    effort: Effort = field(default_factory=Effort)
+    effort: Effort | None = None
     again_effort: Effort = AGAIN
     warm_effort: Effort = WARM
     relax_columns: int = 40_000
@@ -187,7 +195,8 @@ class FlowEngine:
         first = run.plan.copy()
         fill(flow, first, engine.ranking, columns=start.columns, rankings=0)
         run.offer("greedy", first)
-        effort = settings.effort if known is None else settings.again_effort
+        cold = settings.effort or (MANY_EFFORT if len(flow.classes) >= MANY else Effort())
+        effort = cold if known is None else settings.again_effort
         priced = engine.solve(run.plan.value(), effort, start, lambda: run.over(_FOR_PRICES))
         run.bounded(priced.bound)
         run.note("prices")

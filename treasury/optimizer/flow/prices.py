@@ -42,6 +42,9 @@ class Effort:
     enough: float = 2e-4
 
 
+# From this many classes on, more passes: each class has so many arcs that working sets go stale.
+MANY: Final = 8_000
+MANY_EFFORT: Final = Effort((10, 15, 20, 30, 45, 70, 100, 100))
 # When jobs came and went, and when nothing but prices changed.
 AGAIN: Final = Effort((20, 40, 60), 0.01)
 WARM: Final = Effort((20,), 0.003)
