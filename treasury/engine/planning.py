@@ -56,6 +56,7 @@ def snapshot(book: Book, now: int) -> Snapshot:
             held=own.held,
             spent=own.spent,
             ceiling=min(ceilings, default=0),
+            parent=own.budget.parent,
         )
     return Snapshot(
         version=book.plan_version,
