@@ -52,7 +52,7 @@ def test_hazards_other_than_learned_cost_no_deadline_and_no_fortune(name: str) -
     for seed in range(4):
         series = drawn(seed, WARPS[name])
         game = Game(Deadline(), [SPEC])
-        played = game.play(lambda now, s=series: market(s, now, 1.0), ticks=TICKS)  # type: ignore[misc]
+        played = game.play(lambda now, s=series: market(s, now, 1.0), ticks=TICKS)
         assert SPEC.deadline is not None
         assert played.ended[SPEC.id] <= SPEC.deadline
         assert played.cost <= 1.02 * BOUGHT
