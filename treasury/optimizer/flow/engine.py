@@ -271,7 +271,8 @@ class FlowEngine:
         if run.over() or int(priced.support.sum()) > most:
             return
         whole = len(flow.net) <= polish.ALL
-        arcs = polish.select(flow, priced, priced.support, run.plan.counts)
+        window = polish.WIDE if len(flow.net) <= polish.FEW else polish.WINDOW
+        arcs = polish.select(flow, priced, priced.support, run.plan.counts, window)
         if whole:
             arcs = np.arange(len(flow.net))
         if len(arcs) > most:
@@ -286,12 +287,14 @@ class FlowEngine:
         if plan.holds():
             fill(flow, plan, ranking, priced.score, columns=priced.columns, rankings=1)
             run.offer("relaxed", plan)
-        if run.over():
-            return
-        share = np.inf if whole else polish.CORE
-        core = polish.core_of(flow, relaxed, run.plan.counts, share)
-        limits = polish.Limits(settings.core_work // max(1, len(core[0])), run.left())
-        run.offer("core", polish.decide(flow, run.plan, *core, limits))
+        shares = (np.inf,) if whole else (polish.CORE, np.inf)
+        for share in shares:
+            # Where all columns are few the core is only the way to a good start.
+            if run.over() or (share == np.inf and len(arcs) > polish.ALL):
+                return
+            core = polish.core_of(flow, relaxed, run.plan.counts, share)
+            limits = polish.Limits(settings.core_work // max(1, len(core[0])), run.left())
+            run.offer("core", polish.decide(flow, run.plan, *core, limits))
 
 
 def _keep_running(flow: Flow, plan: Residual) -> None:

@@ -23,6 +23,9 @@ from treasury.optimizer.flow.program import CENTRE, CHURN, POOL, QUOTA, SPREAD, 
 # A column is offered to the relaxation if one job's reduced profit is within this share of its
 # worth of the best of its class; and to the core, of 0.
 WINDOW: Final = 0.005
+# The same where there are few arcs, and how few that is.
+WIDE: Final = 0.1
+FEW: Final = 50_000
 CORE: Final = 0.1
 # Arcs up to which all of them are columns, and all of these core.
 ALL: Final = 3_000
@@ -42,9 +45,7 @@ class Relaxed:
     prices: Prices
 
 
-def select(
-    flow: Flow, priced: Priced, support: Bools, counts: Ints, window: float = WINDOW
-) -> Ints:
+def select(flow: Flow, priced: Priced, support: Bools, counts: Ints, window: float) -> Ints:
     """The arcs worth a solver's while: what best responses used lately, what is within the window
     of the best of its class, where classes are now and where the plan puts them."""
     arcs = np.unique(priced.columns[priced.columns >= 0])
