@@ -5,44 +5,31 @@ expected cost to its end (`deadline_table`); what could make it late is no choic
 (`deadline_guard`). Jobs without a deadline are treated as `Patient` treats them.
 """
 
-from typing import NamedTuple
-
 import msgspec
 
 from treasury.domain.ids import JobId, OfferId
 from treasury.domain.market import Tenure
+from treasury.domain.money import charge
 from treasury.domain.plan import JobView, PlacementView, Plan, Snapshot
-from treasury.domain.time import HOUR
+from treasury.domain.time import HOUR, NEVER
 from treasury.forecast.forecaster import Forecaster
 from treasury.forecast.hazards import Prior
 from treasury.forecast.prior import POOLED
-from treasury.optimizer.deadline import calm_until, next_tick, time_on
-from treasury.optimizer.market import Arc, Fit, lead_of
+from treasury.optimizer.deadline import calm_until, time_on
+from treasury.optimizer.market import Arc, lead_of
 from treasury_strategies.deadline_contention import by_value, is_short
 from treasury_strategies.deadline_guard import Guard, guard
-from treasury_strategies.deadline_policy import (
-    POOLS,
-    Costs,
-    PoolTerms,
-    Position,
-    Solved,
-    solve_for,
-    step_of,
-    weigh,
-)
+from treasury_strategies.deadline_policy import Costs, PoolTerms, Position, step_of, weigh
+from treasury_strategies.deadline_tables import Demand, Tables
 from treasury_strategies.patient import Patient, PatientSettings
 from treasury_strategies.queue import Entry, Walk
 
 # nano-USD in a USD: costs inside the programme are floats of USD, which nothing is paid by.
 _NANO = 1e9
-# Longer jobs and more slack than this are cut [steps]: ten days ahead nothing is known anyway.
-_WORK_CAP, _SLACK_CAP = 1_000.0, 500.0
-# Up to this many jobs each have a table of their own; above, jobs alike share one.
-_FEW = 16
-# Jobs share a table when times left and slacks fall between the same powers of these.
-_LEFT_RATIO, _SLACK_RATIO = 1.1, 1.3
-# A price level that moved by more than this makes a table stale.
-_MOVED = 0.1
+# A job that would be late by less than this share of its time [thousandths] still hurries.
+_GRACE = 100
+# A job whose deadline is lost leaves on-demand for spot if that pays for so many starts.
+_STARTS = 3
 
 
 class DeadlineSettings(PatientSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -66,26 +53,12 @@ class DeadlineSettings(PatientSettings, frozen=True, kw_only=True, forbid_unknow
             raise ValueError(f"points must be from 16 to 256, not {self.points}")
 
 
-class _Market(NamedTuple):
-    """A job's market in the programme's units. arcs: spot that is free, by offer."""
-
-    step: int
-    start: float
-    demand: float
-    position: Position
-    pools: list[PoolTerms]
-    open: list[OfferId]
-
-
 class _Memo:
-    """What is remembered of a job. at: when its table was solved [ns]."""
+    """What was last seen of a job: where it was, and how often it was interrupted."""
 
-    __slots__ = ("at", "fit", "interruptions", "offer", "solved")
+    __slots__ = ("interruptions", "offer")
 
     def __init__(self) -> None:
-        self.at = 0
-        self.fit: Fit | None = None
-        self.solved: Solved | None = None
         self.offer: OfferId | None = None
         self.interruptions = 0
 
@@ -100,11 +73,9 @@ class Deadline(Patient):
         super().__init__(settings)
         self.options = settings if settings is not None else DeadlineSettings()
         self.forecaster = Forecaster(self.options.prior or POOLED, {})
+        options = self.options
+        self.tables = Tables(options.refresh, options.reversion, options.points)
         self._memos: dict[JobId, _Memo] = {}
-        self._shared: dict[tuple[object, ...], Solved] = {}
-        self._epoch = -1
-        self._dated = 0
-        self._few = True
 
     # --- state -----------------------------------------------------------------------------------
 
@@ -116,7 +87,7 @@ class Deadline(Patient):
         """Take up what `remember` wrote. Raises msgspec.DecodeError."""
         self.forecaster = Forecaster.decode(state)
         self._memos.clear()
-        self._shared.clear()
+        self.tables.clear()
 
     # --- the plan --------------------------------------------------------------------------------
 
@@ -126,7 +97,7 @@ class Deadline(Patient):
         self.forecaster.see(snapshot.now, spot)
         self._follow(snapshot)
         jobs = snapshot.jobs
-        if self._dated > 1 and is_short(jobs, spot, snapshot.now):
+        if len(self._memos) > 1 and is_short(jobs, spot, snapshot.now):
             self.market.refresh(snapshot)
             walk = Walk(snapshot)
             ordered = by_value(jobs, lambda view: self._value(walk, view))
@@ -143,38 +114,41 @@ class Deadline(Patient):
         costs = self.costs(walk, view, entry, base[0], [arc.id for arc in spot])
         known = [arc for arc in spot if arc.id in costs.spot]
         without = min(costs.wait, costs.demand)
-        return max((without - costs.spot[arc.id] for arc in known), default=0.0) / entry.fit.nodes
+        return max((without - costs.spot[arc.id] for arc in known), default=0.0)
 
     def _follow(self, snapshot: Snapshot) -> None:
         """Learn from interruptions, and forget jobs that are gone."""
-        epoch = snapshot.now // self.options.refresh
-        if epoch != self._epoch:
-            self._epoch = epoch
-            self._shared.clear()
-        dated = [view for view in snapshot.jobs if view.spec.deadline is not None]
-        self._dated = len(dated)
-        self._few = self._dated <= _FEW
         memos = {}
-        for view in dated:
+        for view in snapshot.jobs:
+            if view.spec.deadline is None:
+                continue
             memo = self._memos.get(view.spec.id) or _Memo()
             memos[view.spec.id] = memo
             if view.interruptions > memo.interruptions and memo.offer is not None:
                 if self.forecaster.there(memo.offer):
                     self.forecaster.interrupted(memo.offer)
-                if self._few:
-                    memo.solved = None
+                self.tables.lost(view.spec.id)
             memo.interruptions = view.interruptions
             memo.offer = None if view.placement is None else view.placement.offer
         self._memos = memos
+        self.tables.begin(list(memos))
 
     def queued(self, walk: Walk, view: JobView, entry: Entry) -> Arc | None:
         """The cheapest choice that is safe; None for waiting."""
-        deadline = view.spec.deadline
+        spec, deadline = view.spec, view.spec.deadline
+        owned = self.best(entry, entry.fit.spot)
+        if deadline is None or (owned is not None and not owned.spot):
+            return super().queued(walk, view, entry)
         spot = [arc for arc in self.open(entry, entry.fit.spot) if arc.spot]
         base = self._base(walk, view, entry)
-        owned = self.best(entry, entry.fit.spot)
-        if deadline is None or base is None or (owned is not None and not owned.spot):
-            return super().queued(walk, view, entry)
+        if base is None:
+            fallback = self.open(entry, entry.fit.fallback)
+            payable = not fallback or any(self._payable(walk, view, arc) for arc in fallback)
+            if payable and not self._lost(walk, view, entry):
+                return super().queued(walk, view, entry)
+            # On-demand helps no more, or not on this budget: the sooner on spot, the better.
+            entry.calm_until = NEVER
+            return spot[0] if spot else None
         back, safe = base
         costs = self.costs(walk, view, entry, back, [arc.id for arc in spot])
         best, cheapest = back, costs.demand
@@ -183,11 +157,11 @@ class Deadline(Patient):
             if cost is not None and cost < cheapest and safe.may_start(arc):
                 best, cheapest = arc, cost
         if costs.wait < cheapest and safe.may_wait():
-            walk.review(safe.after)
-            calm = calm_until(view.spec, view.work_done, deadline, safe.fallback, 0, walk.tick)
+            walk.review(min(safe.ask_again(), walk.now + step_of(walk.tick)))
+            calm = calm_until(spec, view.work_done, deadline, safe.fallback, 0, walk.tick)
             entry.calm_until = max(calm, walk.now)
             return None
-        return self._bidding(walk, entry, best, costs)
+        return self._bidding(walk, best, costs)
 
     def placed(
         self, walk: Walk, view: JobView, entry: Entry, placement: PlacementView
@@ -200,7 +174,6 @@ class Deadline(Patient):
         tenure = held.offer.tenure
         if tenure not in (Tenure.SPOT, Tenure.ON_DEMAND):
             return None
-        walk.review(next_tick(walk.now, walk.tick, walk.origin))
         spot = [arc for arc in self.open(entry, entry.fit.spot) if arc.spot]
         if tenure is Tenure.ON_DEMAND:
             if not spot:
@@ -208,8 +181,9 @@ class Deadline(Patient):
             lead = lead_of(held.offer)
             fallback = self.fallback(view.spec, placement.speed, lead)
             safe = guard(view, walk.snapshot, deadline, fallback)
-            limit = held.rate
-            back = Arc(0, 0, held.offer, limit, placement.bid, placement.speed, lead)
+            back = Arc(0, 0, held.offer, held.rate, placement.bid, placement.speed, lead)
+            if self._lost(walk, view, entry):
+                return self._cheaper(walk, view, back, spot[0])
         else:
             base = self._base(walk, view, entry)
             if base is None:
@@ -233,7 +207,39 @@ class Deadline(Patient):
                 continue
             if safe.may_start(arc):
                 best, cheapest = arc, cost
-        return None if best is None else self._bidding(walk, entry, best, costs)
+        if best is None:
+            self._review_placed(walk, safe, bool(spot))
+            return None
+        return self._bidding(walk, best, costs)
+
+    def _review_placed(self, walk: Walk, safe: Guard, choice: bool) -> None:
+        """Ask again when the guard may have changed its mind, and where there is another choice
+        also when ages have changed. Whatever else changes is news, and news is planned for."""
+        if choice:
+            walk.review(walk.now + step_of(walk.tick))
+        if self._spot_held(safe.view.placement) is not None:
+            walk.review(safe.ask_again())
+
+    # --- deadlines that are lost -----------------------------------------------------------------
+
+    def _lost(self, walk: Walk, view: JobView, entry: Entry) -> bool:
+        """Whether a job will be late by more than a little even on the fastest machines there are.
+        Its lateness is no longer paid for: money that others of its cost centre may need in time.
+        """
+        spec, speed = view.spec, entry.fit.top_speed
+        if spec.deadline is None or speed == 0:
+            return False
+        start = 0 if view.placement is not None else spec.start_overhead
+        need = time_on(view.work_left(walk.now), speed) + start
+        grace = (spec.deadline - spec.submitted_at) * _GRACE // 1_000
+        return walk.now + need > spec.deadline + grace
+
+    def _cheaper(self, walk: Walk, view: JobView, held: Arc, spot: Arc) -> Arc | None:
+        """Spot for a job on demand that is late anyhow, if the work left pays for some starts."""
+        left = view.work_left(walk.now)
+        starts = _STARTS * (view.spec.start_overhead + spot.lead)
+        dear = held.rate * time_on(left, held.speed)
+        return spot if spot.rate * (time_on(left, spot.speed) + starts) < dear else None
 
     # --- weighing --------------------------------------------------------------------------------
 
@@ -245,48 +251,59 @@ class Deadline(Patient):
         for arc in self.open(entry, entry.fit.fallback):
             back = self.fallback(view.spec, arc.speed, arc.lead)
             safe = guard(view, walk.snapshot, deadline, back)
-            if safe.fallback_in_time():
+            if safe.fallback_in_time() and self._payable(walk, view, arc):
                 return arc, safe
         return None
+
+    def _payable(self, walk: Walk, view: JobView, arc: Arc) -> bool:
+        """Whether a cost centre's whole budget would pay for the rest of a job on demand. Where it
+        would not, buying saves no deadline: it spends what others of the cost centre need."""
+        spec = view.spec
+        budget = walk.snapshot.budgets.get(spec.cost_centre)
+        if budget is None:
+            return True
+        time = time_on(view.work_left(walk.now), arc.speed) + spec.start_overhead
+        return charge(arc.rate * spec.requirement.nodes, time) <= budget.limit
 
     def costs(
         self, walk: Walk, view: JobView, entry: Entry, back: Arc, there: list[OfferId]
     ) -> Costs:
-        """Expected cost to the end [USD] of each first choice, safe or not. back: what on-demand
-        means for this job. there: the spot offers with capacity for it, the one it holds
+        """Expected cost to the end [USD a machine] of each first choice, safe or not. back: what
+        on-demand means for this job. there: the spot offers with capacity for it, the one it holds
         included."""
-        market = self._market(walk, view, entry, back, there)
-        if not market.pools:
+        demand = self._demand(walk, view, entry, back, there)
+        if not demand.pools:
             return Costs(float("inf"), 0.0, {})
-        solved = self._solved(walk, view, entry, market)
-        return weigh(solved, self.forecaster, walk.now, market.position, market.pools, market.open)
+        solved = self.tables.of(view.spec.id, demand, self.forecaster, walk.now)
+        return weigh(solved, self.forecaster, walk.now, demand.position, demand.pools, there)
 
-    def _market(
+    def _demand(
         self, walk: Walk, view: JobView, entry: Entry, back: Arc, there: list[OfferId]
-    ) -> _Market:
+    ) -> Demand:
         spec, placement = view.spec, view.placement
         step = step_of(walk.tick)
-        scale = step / HOUR / _NANO * entry.fit.nodes
+        scale = step / HOUR / _NANO
         pools = []
         for member in entry.fit.members:
-            rate = self.market.offers[member.index].rate
-            if member.offer.tenure is Tenure.SPOT and 0 <= rate <= member.limit:
-                level = self.forecaster.level(member.offer.id, rate)
+            offer, rate = member.offer, self.market.offers[member.index].rate
+            if (
+                offer.tenure is Tenure.SPOT
+                and 0 <= rate <= member.limit
+                and (offer.id in there or self.forecaster.holds(offer.id, entry.fit.nodes))
+            ):
+                level = self.forecaster.level(offer.id, rate)
                 speed = member.speed / back.speed
-                pools.append(PoolTerms(member.offer.id, rate * scale, level * scale, speed))
+                pools.append(PoolTerms(offer.id, rate * scale, level * scale, speed))
         deadline = spec.deadline if spec.deadline is not None else walk.now
         work = time_on(view.work_left(walk.now), back.speed) / step
         free = (deadline - walk.now) / step - work
-        if work > _WORK_CAP:
-            free *= _WORK_CAP / work
-            work = _WORK_CAP
-        free = min(free, _SLACK_CAP)
+        work, free = self.tables.cut(work, free)
         kept = free - view.overhead_left(walk.now) / step
         held = self._spot_held(placement)
         bought = placement is not None and held is None
         start = (spec.start_overhead + back.lead + self.settings.margin) / step
         position = Position(work + free, free, kept, held, bought)
-        return _Market(step, start, back.rate * scale, position, pools, there)
+        return Demand(step, start, back.rate * scale, position, pools)
 
     def _spot_held(self, placement: PlacementView | None) -> OfferId | None:
         if placement is None:
@@ -295,82 +312,20 @@ class Deadline(Patient):
         spot = held is not None and held.offer.tenure is Tenure.SPOT
         return placement.offer if spot else None
 
-    def _solved(self, walk: Walk, view: JobView, entry: Entry, market: _Market) -> Solved:
-        memo = self._memos.setdefault(view.spec.id, _Memo())
-        solved = memo.solved
-        if (
-            solved is not None
-            and memo.fit is entry.fit
-            and walk.now - memo.at < self.options.refresh
-            and _serves(solved, market)
-        ):
-            return solved
-        left, slack = market.position.left, max(market.position.free, 0.0)
-        if self._few:
-            solved = self._solve(market, left, slack)
-        else:
-            left = _rounded(left, _LEFT_RATIO)
-            slack = _rounded(slack, _SLACK_RATIO)
-            key = (id(entry.fit), market.start, market.demand, left, slack)
-            solved = self._shared.get(key)
-            if solved is None or not _serves(solved, market):
-                solved = self._shared[key] = self._solve(market, left, slack)
-        memo.solved, memo.at, memo.fit = solved, walk.now, entry.fit
-        return solved
-
-    def _solve(self, market: _Market, left: float, slack: float) -> Solved:
-        return solve_for(
-            self.forecaster,
-            market.pools,
-            step=market.step,
-            left=left,
-            slack=slack,
-            start=market.start,
-            demand=market.demand,
-            reversion=self.options.reversion,
-            points=self.options.points,
-        )
-
     # --- what an hour is worth -------------------------------------------------------------------
 
-    def _bidding(self, walk: Walk, entry: Entry, arc: Arc, costs: Costs) -> Arc:
+    def _bidding(self, walk: Walk, arc: Arc, costs: Costs) -> Arc:
         """The arc with the price of indifference as its bid: what the first step on it may cost
         until the next best choice is as good, within what the job's limits let us bid."""
         if not arc.spot:
             return arc
-        worth = self.hour_value(walk.tick, entry.fit.nodes, arc, costs)
+        worth = self.hour_value(walk.tick, arc, costs)
         return msgspec.structs.replace(arc, bid=max(arc.rate, min(arc.bid, worth)))
 
-    def hour_value(self, tick: int, nodes: int, arc: Arc, costs: Costs) -> int:
+    def hour_value(self, tick: int, arc: Arc, costs: Costs) -> int:
         """What a machine-hour of a spot offer is worth to a job [nano-USD/h]: its rate and what the
         best choice without it would cost more. Below the rate, the job is better off elsewhere."""
         own = costs.spot[arc.id]
         others = [cost for offer, cost in costs.spot.items() if offer != arc.id]
         spared = min([costs.wait, costs.demand, *others]) - own
-        return arc.rate + int(spared * _NANO * HOUR / step_of(tick)) // nodes
-
-
-def _rounded(steps: float, ratio: float) -> float:
-    """The next power of a ratio."""
-    size = 1.0
-    while size < steps:
-        size *= ratio
-    return size
-
-
-def _serves(solved: Solved, market: _Market) -> bool:
-    """Whether a table still answers for a market: same pools, overhead and about the same
-    prices."""
-    position = market.position
-    if solved.step != market.step or abs(solved.start - market.start) > 1e-9:
-        return False
-    if position.left > solved.table.steps + 1e-9 or position.free > solved.table.grid[-1] + 1e-9:
-        return False
-    if abs(market.demand - solved.demand) > _MOVED * solved.demand:
-        return False
-    levels = {pool.offer: pool.level for pool in market.pools}
-    for offer, level in zip(solved.rank, solved.levels, strict=True):
-        now = levels.get(offer)
-        if now is None or abs(now - level) > _MOVED * level:
-            return False
-    return len(levels) == len(solved.rank) or len(solved.rank) == POOLS
+        return arc.rate + int(spared * _NANO * HOUR / step_of(tick))

@@ -11,6 +11,7 @@ Pools are taken to be independent given their regimes. With a single pool the ch
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -25,26 +26,24 @@ CLASSES = len(AGES)
 class Chain(NamedTuple):
     """Transitions of one step, rows from, columns to.
 
-    market: between the states of a job that is not on spot. spot: between those of a job that keeps
-    its machine. lost: from spot to the market. other: probability that another pool is there, by
-    pool. hop: what is then met there, by pool, over the market's states with capacity.
+    market: between the states of a job that is not on spot. stays: between those of a job that
+    keeps its machine, by pool. met: from those of a job that loses it, to meeting another pool (0)
+    or none (1), by pool. other: probability that another pool is there, by pool. hop: what is then
+    met there, by pool, over the market's states with capacity.
     """
 
     market: Array
-    spot: Array
-    lost: Array
+    stays: Array
+    met: Array
     other: Array
     hop: Array
 
     def towards(self, later: "Chain", weight: float) -> "Chain":
-        """A mixture of both chains' transitions, with `weight` on this one's."""
+        """A mixture of both chains, with `weight` on this one."""
         share = np.float32(weight)
         rest = np.float32(1.0 - weight)
-        return self._replace(
-            market=share * self.market + rest * later.market,
-            spot=share * self.spot + rest * later.spot,
-            lost=share * self.lost + rest * later.lost,
-        )
+        mixed = [share * one + rest * two for one, two in zip(self, later, strict=True)]
+        return Chain(*mixed)
 
 
 def mean_run(loss: Sequence[float]) -> float:
@@ -77,24 +76,26 @@ def build_chain(pools: Sequence[Curves]) -> Chain:
     ages = there / there.sum(1, keepdims=True)
     mean_back = (back * gone).sum(1) / gone.sum(1)
     other, hop = _elsewhere(share, ages)
-    market = _market(loss, back, mean_back, other, hop)
-    spot = np.zeros((count, CLASSES, 2, count, CLASSES, 2))
-    lost = np.zeros((count, CLASSES, 2, market.shape[0]))
+    stays = np.zeros((count, CLASSES * 2, CLASSES * 2))
+    met = np.zeros((count, CLASSES * 2, 2))
     for pool in range(count):
         turn = _turns(pool, mean_back, float(other[pool]))
-        stays = (1.0 - loss[pool])[:, None] * _SHIFT
-        spot[pool, :, :, pool] = np.einsum("ab,xy->axby", stays, turn)
-        met = loss[pool][:, None] * turn[:, 1][None]
-        lost[pool, :, :, : count * CLASSES] = met[:, :, None] * hop[pool]
-        lost[pool, :, :, count * CLASSES] = loss[pool][:, None] * turn[:, 0][None]
-    size = count * CLASSES * 2
+        keeps = (1.0 - loss[pool])[:, None] * _SHIFT
+        stays[pool] = (keeps[:, None, :, None] * turn[:, None]).reshape(stays[pool].shape)
+        met[pool] = (loss[pool][:, None, None] * turn[:, ::-1]).reshape(met[pool].shape)
     return Chain(
-        market.astype(np.float32),
-        spot.reshape(size, size).astype(np.float32),
-        lost.reshape(size, -1).astype(np.float32),
+        _market(loss, back, mean_back, other, hop).astype(np.float32),
+        stays.astype(np.float32),
+        met.astype(np.float32),
         other.astype(np.float32),
         hop.astype(np.float32),
     )
+
+
+@lru_cache(maxsize=16)
+def steady_chain(pool: Curves, count: int) -> Chain:
+    """The chain of so many pools that are all alike: the long run's. Not to be written to."""
+    return build_chain([pool] * count)
 
 
 def _elsewhere(

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from treasury.domain.job import REFERENCE_THROUGHPUT
 from treasury.domain.plan import JobView, Snapshot
-from treasury.optimizer.deadline import Fallback, in_time, next_tick
+from treasury.optimizer.deadline import Fallback, in_time, next_tick, time_on
 from treasury.optimizer.market import Arc
 
 
@@ -40,17 +40,25 @@ class Guard(NamedTuple):
 
     def may_stay(self) -> bool:
         """Whether the machine the job holds may be lost at the next tick."""
+        return self.view.placement is not None and self._in_time_after(self._at_risk())
+
+    def ask_again(self) -> int:
+        """When to judge again a job that waits or stays [ns]: until then its slack lasts, even if
+        it does nothing."""
+        left = self.left if self.view.placement is None else self._at_risk()
+        need = time_on(left, self.fallback.speed) + self.fallback.start
+        spare = (self.deadline - self.after) // self.tick - -(-need // self.tick)
+        return self.after + max(0, spare) * self.tick
+
+    def _at_risk(self) -> int:
+        """Work left if the machine the job holds is lost at the next tick [reference ns]."""
         spec, placement = self.view.spec, self.view.placement
-        if placement is None:
-            return False
         left = self.view.work_left(self.after)
-        if left == 0:
-            return True
-        if spec.checkpoint_interval:
+        if left and spec.checkpoint_interval and placement is not None:
             # The last checkpoint may be a whole interval old, or there may be none of this run.
             lost = spec.checkpoint_interval * placement.speed // REFERENCE_THROUGHPUT
             left = min(left + lost, spec.work - self.view.work_done)
-        return self._in_time_after(left)
+        return left
 
     def _durable(self, useful: int, speed: int) -> int:
         if useful <= 0:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from treasury.domain.ids import OfferId
 from treasury.forecast.forecaster import Forecaster
-from treasury.forecast.hazards import AGES, STEP, age_class
+from treasury.forecast.hazards import AGES, STEP, Regime, age_class, curves
 
 if TYPE_CHECKING:
     from treasury_strategies.deadline_table import Table
@@ -52,7 +52,8 @@ class Costs(NamedTuple):
 
 class Solved(NamedTuple):
     """A table with what it was solved for. rank: pools in the chain's order. step: ns. demand: cost
-    of a step. left: steps to the deadline at the time."""
+    of a step. left: steps to the deadline at the time. levels, regimes: of the pools in
+    `rank`, at most `most` of them."""
 
     table: "Table"
     rank: tuple[OfferId, ...]
@@ -61,6 +62,8 @@ class Solved(NamedTuple):
     demand: float
     left: float
     levels: tuple[float, ...]
+    regimes: tuple[Regime, ...]
+    most: int = POOLS
 
 
 def step_of(tick: int) -> int:
@@ -79,14 +82,19 @@ def solve_for(
     demand: float,
     reversion: float,
     points: int,
+    present: float | None = None,
+    most: int = POOLS,
 ) -> Solved:
-    """Solve a job's table. Durations in steps of `step` ns, costs per step, `demand` on demand."""
-    from treasury_strategies.deadline_chain import build_chain, mean_run
+    """Solve a job's table. Durations in steps of `step` ns, costs per step, `demand` on demand;
+    present: see `Terms`. most: pools the table is to know of, the best by price and lifetime."""
+    from treasury_strategies.deadline_chain import build_chain, mean_run, steady_chain
     from treasury_strategies.deadline_table import Terms, order, solve
 
-    known = [forecaster.curves(pool.offer) for pool in pools]
+    prior = forecaster.prior
+    regimes = [prior.clip(forecaster.regime(pool.offer)) for pool in pools]
+    known = [curves(prior, regime) for regime in regimes]
     runs = [mean_run(curves.loss) for curves in known]
-    rank = order([pool.level for pool in pools], runs, start, demand)[:POOLS]
+    rank = order([pool.level for pool in pools], runs, start, demand)[:most]
     long_run = forecaster.long_run()
     steps = max(1, -int(-left // 1))
     terms = Terms(
@@ -98,13 +106,13 @@ def solve_for(
         speed=tuple(pools[at].speed for at in rank),
         reversion=reversion,
         points=points,
+        present=present,
     )
-    table = solve(
-        terms, build_chain([known[at] for at in rank]), build_chain([long_run] * len(rank))
-    )
+    table = solve(terms, build_chain([known[at] for at in rank]), steady_chain(long_run, len(rank)))
     chosen = tuple(pools[at].offer for at in rank)
     levels = tuple(pools[at].level for at in rank)
-    return Solved(table, chosen, step, start, demand, left, levels)
+    seen = tuple(regimes[at] for at in rank)
+    return Solved(table, chosen, step, start, demand, left, levels, seen, most)
 
 
 def weigh(

@@ -20,6 +20,7 @@ from math import exp
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from treasury_strategies.deadline_chain import CLASSES, Array, Chain
 
@@ -36,7 +37,8 @@ class Terms(NamedTuple):
     steps: to the deadline, at least one. slack: the most that can be met [steps]. start: overhead
     of a start [steps]. spot: cost of a step by pool, best first. demand: cost of a step on demand.
     speed: pace by pool, on demand being 1. reversion: rate a step at which regimes return to their
-    long run. points: size of the grid.
+    long run. points: size of the grid. present: steps left at which the present regime begins to
+    fade; where it is None, the first.
     """
 
     steps: int
@@ -47,18 +49,21 @@ class Terms(NamedTuple):
     speed: tuple[float, ...]
     reversion: float
     points: int
+    present: float | None = None
 
 
 class Table:
     """Expected cost to the end after a step, by choice, steps left after it, state and slack."""
 
-    __slots__ = ("grid", "on_demand", "on_spot", "pools", "steps", "waiting")
+    __slots__ = ("grid", "idle", "on_demand", "on_spot", "pools", "steps", "waiting")
 
     def __init__(self, grid: list[float], steps: int, pools: int) -> None:
         self.grid, self.steps, self.pools = grid, steps, pools
         states, points = (pools + 1) * CLASSES, len(grid)
-        self.waiting: Array = np.empty((steps, states, points), np.float32)
-        self.on_demand: Array = np.empty((steps, states, points), np.float32)
+        # Both choices without spot side by side: they share the market's transitions.
+        self.idle: Array = np.empty((steps, states, 2 * points), np.float32)
+        self.waiting: Array = self.idle[:, :, :points]
+        self.on_demand: Array = self.idle[:, :, points:]
         self.on_spot: Array = np.empty((steps, pools * CLASSES * 2, points), np.float32)
 
     def cost(self, of: Array, state: int, left: float, slack: float) -> float:
@@ -95,101 +100,119 @@ def slack_grid(slack: float, start: float, points: int) -> list[float]:
     return grid
 
 
-class _Shift:
-    """Interpolation of costs at slack less some amount [steps]."""
-
-    __slots__ = ("at", "low", "high")
-
-    def __init__(self, grid: Array, less: float) -> None:
-        target = grid - np.float32(less)
-        self.at = np.clip(np.searchsorted(grid, target, side="right") - 1, 0, len(grid) - 2)
-        span = grid[self.at + 1] - grid[self.at]
-        self.high = np.clip((target - grid[self.at]) / span, 0.0, 1.0).astype(np.float32)
-        self.low = np.float32(1.0) - self.high
-
-    def __call__(self, costs: Array) -> Array:
-        shifted: Array = costs[:, self.at] * self.low + costs[:, self.at + 1] * self.high
-        return shifted
+def _shift(grid: Array, less: float) -> Array:
+    """The matrix by which costs are interpolated at slack less some amount [steps]: a product is
+    several times as fast as picking columns."""
+    points = len(grid)
+    target = grid - np.float32(less)
+    at = np.clip(np.searchsorted(grid, target, side="right") - 1, 0, points - 2)
+    high = np.clip((target - grid[at]) / (grid[at + 1] - grid[at]), 0.0, 1.0)
+    matrix = np.zeros((points, points), np.float32)
+    matrix[at, np.arange(points)] = 1.0 - high
+    matrix[at + 1, np.arange(points)] += high
+    return matrix
 
 
 def solve(terms: Terms, now: Chain, later: Chain) -> Table:
     """The table of a job. now, later: how pools behave in their present and long-run regimes."""
     points = slack_grid(terms.slack, terms.start, terms.points)
-    grid = np.array(points, np.float32)
     table = Table(points, terms.steps, len(terms.spot))
-    step = _Step(terms, grid, now)
-    waiting, demand, spot = step.ended(-grid)
+    step = _Step(terms, np.array(points, np.float32))
     chain = now
+    present = terms.steps if terms.present is None else round(terms.present)
     for left in range(terms.steps):
         if left % _BLOCK == 0:
-            lead = max(terms.steps - 1 - left - _BLOCK // 2, 0)
+            lead = max(present - 1 - left - _BLOCK // 2, 0)
             chain = now.towards(later, exp(-terms.reversion * lead))
-        both = chain.market @ np.concatenate((waiting, demand), axis=1)
-        wait, buy = both[:, : len(points)], both[:, len(points) :]
-        ride = chain.spot @ spot + chain.lost @ waiting
-        table.waiting[left], table.on_demand[left], table.on_spot[left] = wait, buy, ride
-        waiting, demand, spot = step.best(left + 1, wait, buy, ride)
+        step.back(chain, table.idle[left], table.on_spot[left])
+        step.best(chain, left + 1, table.idle[left], table.on_spot[left])
     return table
 
 
 class _Step:
     """One step backwards. Costs are per state (rows) and slack (columns)."""
 
-    def __init__(self, terms: Terms, grid: Array, chain: Chain) -> None:
+    def __init__(self, terms: Terms, grid: Array) -> None:
         self.grid = grid
+        pools, points = len(terms.spot), len(grid)
+        self.pools, self.points, self.states = pools, points, pools * CLASSES
         self.demand = np.float32(terms.demand)
         self.cheapest = np.float32(min(terms.spot))
         self.start = np.float32(terms.start)
-        pools = len(terms.spot)
-        self.states = pools * CLASSES
         price = np.array(terms.spot, np.float32)
         self.price = np.repeat(price, CLASSES)[:, None]
         self.price_twice = np.repeat(price, CLASSES * 2)[:, None]
-        self.other = np.repeat(chain.other, CLASSES)[:, None]
-        self.hop = chain.hop if pools > 1 else None
-        self.after_wait = _Shift(grid, 1.0)
-        self.after_start = _Shift(grid, terms.start)
-        self.may_wait = grid - 1.0 >= terms.start - _EDGE
-        self.may_stay = grid >= terms.start - _EDGE
-        self.may_start = grid - 2.0 * terms.start >= -_EDGE
-        self.slower = [
-            (slice(pool * CLASSES * 2, (pool + 1) * CLASSES * 2), _Shift(grid, 1.0 - speed))
-            for pool, speed in enumerate(terms.speed)
-            if speed != 1.0
-        ]
+        self.after_wait = _shift(grid, 1.0)
+        self.after_start = _shift(grid, terms.start)
+        # What adds to the cost of a choice that slack does not allow.
+        self.wait_bar = _bar(grid - 1.0 >= terms.start - _EDGE)
+        self.stay_bar = _bar(grid >= terms.start - _EDGE)
+        self.start_bar = _bar(grid - 2.0 * terms.start >= -_EDGE)
+        self.slower = None
+        if any(speed != 1.0 for speed in terms.speed):
+            self.slower = np.stack([_shift(grid, 1.0 - speed) for speed in terms.speed])
+        self.idle: Array = np.empty((self.states + CLASSES, 2 * points), np.float32)
+        self.spot: Array = np.empty((self.states * 2, points), np.float32)
+        self._end(0, 0.0)
 
-    def ended(self, rest: Array) -> tuple[Array, Array, Array]:
-        """Costs where no work is left: the last step was paid in full, and its unused part is given
-        back, so that interpolation near the end is exact. rest: work left, not positive."""
-        waiting = np.tile(self.cheapest * (rest + self.start), (self.states + CLASSES, 1))
-        demand = np.tile(self.demand * rest, (self.states + CLASSES, 1))
-        return waiting, demand, self.price_twice * rest
+    def _end(self, first: int, left: float) -> None:
+        """Costs where no work is left, from a point of the grid on: the last step was paid in full,
+        and its unused part is given back, so that interpolation near the end is exact."""
+        rest = np.float32(left) - self.grid[first:]
+        points = self.points
+        self.idle[:, first:points] = self.cheapest * (rest + self.start)
+        self.idle[:, points + first :] = self.demand * rest
+        self.spot[:, first:] = self.price_twice * rest
 
-    def best(self, left: int, wait: Array, buy: Array, ride: Array) -> tuple[Array, Array, Array]:
+    def back(self, chain: Chain, idle: Array, ride: Array) -> None:
+        """Costs after each choice, from those a step later: `idle` without spot, `ride` on it."""
+        np.matmul(chain.market, self.idle, out=idle)
+        waiting = self.idle[:, : self.points]
+        # What a job meets that loses its machine: another pool, or none for one step.
+        meets = np.empty((self.pools, 2, self.points), np.float32)
+        np.matmul(chain.hop, waiting[: self.states], out=meets[:, 0])
+        meets[:, 1] = waiting[self.states]
+        shape = (self.pools, CLASSES * 2, self.points)
+        np.matmul(chain.stays, self.spot.reshape(shape), out=ride.reshape(shape))
+        ride += np.matmul(chain.met, meets).reshape(ride.shape)
+
+    def best(self, chain: Chain, left: int, idle: Array, ride: Array) -> None:
         """The cheapest choice with `left` steps to go, from the costs after each choice."""
-        for rows, shift in self.slower:
-            ride[rows] = shift(ride[rows])
-        idle = np.where(self.may_wait, self.after_wait(wait), _NEVER)
-        bought = self.demand + self.after_start(buy)
-        met = (1.0 - self.other) * ride[0::2] + self.other * ride[1::2]
-        started = np.where(self.may_start, self.price + self.after_start(met), _NEVER)
-        waiting = np.minimum(idle, bought)
-        demand = np.minimum(idle, self.demand + buy)
-        leave = waiting[: self.states]
-        spot = np.where(self.may_stay, self.price_twice + ride, _NEVER)
-        spot = np.minimum(spot, np.repeat(leave, 2, axis=0))
-        waiting[: self.states] = np.minimum(leave, started)
-        demand[: self.states] = np.minimum(demand[: self.states], started)
-        if self.hop is not None:
-            spot[1::2] = np.minimum(spot[1::2], np.repeat(self.hop @ started, CLASSES, axis=0))
-        rest = np.float32(left) - self.grid
-        done = rest <= 0.0
-        ended = self.ended(rest)
-        return (
-            np.where(done, ended[0], waiting),
-            np.where(done, ended[1], demand),
-            np.where(done, ended[2], spot),
-        )
+        points, states = self.points, self.states
+        wait, buy = idle[:, :points], idle[:, points:]
+        if self.slower is not None:
+            shape = (self.pools, CLASSES * 2, points)
+            ride = np.matmul(ride.reshape(shape), self.slower).reshape(ride.shape)
+        waiting, demand, spot = self.idle[:, :points], self.idle[:, points:], self.spot
+        waited = wait @ self.after_wait
+        waited += self.wait_bar
+        bought = buy @ self.after_start
+        bought += self.demand
+        np.minimum(waited, bought, out=waiting)
+        np.add(buy, self.demand, out=demand)
+        np.minimum(demand, waited, out=demand)
+        other = np.repeat(chain.other, CLASSES)[:, None]
+        alone = ride[0::2]
+        started = (alone + other * (ride[1::2] - alone)) @ self.after_start
+        started += self.price
+        started += self.start_bar
+        np.add(ride, self.price_twice, out=spot)
+        spot += self.stay_bar
+        leave = waiting[:states, None]
+        pairs = spot.reshape(states, 2, points)
+        np.minimum(pairs, leave, out=pairs)
+        np.minimum(waiting[:states], started, out=waiting[:states])
+        np.minimum(demand[:states], started, out=demand[:states])
+        if self.pools > 1:
+            hopped = (chain.hop @ started)[:, None]
+            other_there = spot.reshape(self.pools, CLASSES, 2, points)[:, :, 1]
+            np.minimum(other_there, hopped, out=other_there)
+        if left <= self.grid[-1]:
+            self._end(int(np.searchsorted(self.grid, np.float32(left))), left)
+
+
+def _bar(allowed: NDArray[np.bool_]) -> Array:
+    return np.where(allowed, np.float32(0.0), _NEVER)
 
 
 def states_of(pool: int, age: int, other: bool) -> tuple[int, int]:

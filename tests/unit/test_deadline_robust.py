@@ -1,6 +1,7 @@
 """Markets that are not what was learned: still in time, and never much dearer than on-demand."""
 
 from collections.abc import Callable
+from functools import partial
 from random import Random
 
 import pytest
@@ -50,9 +51,8 @@ def test_hazards_other_than_learned_cost_no_deadline_and_no_fortune(name: str) -
     time each time, never above on-demand plus 2 %, and on average below it."""
     costs = []
     for seed in range(4):
-        series = drawn(seed, WARPS[name])
-        game = Game(Deadline(), [SPEC])
-        played = game.play(lambda now, s=series: market(s, now, 1.0), ticks=TICKS)
+        steady = partial(market, drawn(seed, WARPS[name]))
+        played = Game(Deadline(), [SPEC]).play(steady, ticks=TICKS)
         assert SPEC.deadline is not None
         assert played.ended[SPEC.id] <= SPEC.deadline
         assert played.cost <= 1.02 * BOUGHT
@@ -60,7 +60,7 @@ def test_hazards_other_than_learned_cost_no_deadline_and_no_fortune(name: str) -
     assert sum(costs) < len(costs) * BOUGHT
 
 
-def market(series: list[bool], now: int, price: float) -> list[OfferView]:
+def market(series: list[bool], now: int, price: float = 1.0) -> list[OfferView]:
     """Spot by the series at a price [USD/h], and on-demand for three dollars."""
     return [sold(SPOT, price, depth=int(series[now // TICK])), sold(ON_DEMAND, 3.0)]
 

@@ -39,9 +39,10 @@ def test_transitions_are_probabilities(pools: int) -> None:
     """From every state of the chain something happens with probability one, however many pools."""
     regimes = [Regime(-2.0 - pool / 3, -1.5 - pool / 5) for pool in range(pools)]
     chain = build_chain([curves(POOLED, regime) for regime in regimes])
-    assert chain.market.min() >= 0.0 and chain.spot.min() >= 0.0 and chain.lost.min() >= 0.0
+    assert all(part.min() >= 0.0 for part in chain)
     assert np.allclose(chain.market.sum(1), 1.0, atol=1e-5)
-    assert np.allclose(chain.spot.sum(1) + chain.lost.sum(1), 1.0, atol=1e-5)
+    assert np.allclose(chain.stays.sum(2) + chain.met.sum(2), 1.0, atol=1e-5)
+    assert np.allclose(chain.hop.sum(1), float(pools > 1), atol=1e-5)
 
 
 def test_spot_that_never_goes_costs_spot() -> None:

@@ -12,10 +12,12 @@ from treasury.forecast.regime import PoolMemory, first_sight
 
 
 class Pool(msgspec.Struct):
-    """What is remembered of one pool; price is None until it was quoted."""
+    """What is remembered of one pool; price is None until it was quoted. deepest: the most machines
+    it was ever seen to have room for, -1 where the market does not say."""
 
     memory: PoolMemory
     price: PriceLevel | None = None
+    deepest: int = -1
 
 
 class Forecaster(msgspec.Struct):
@@ -35,6 +37,8 @@ class Forecaster(msgspec.Struct):
             offer = view.offer.id
             there = view.rate >= 0 and view.depth != 0 and now >= view.quarantined_until
             self.see_pool(offer, now, there, view.rate)
+            pool = self.pools[offer]
+            pool.deepest = max(pool.deepest, view.depth)
 
     def see_pool(self, offer: OfferId, now: int, there: bool, rate: int) -> None:
         """Take in one pool at an instant [ns]. rate: nano-USD/h, -1 for none."""
@@ -70,6 +74,12 @@ class Forecaster(msgspec.Struct):
         """Whether capacity was there when the pool was last seen."""
         pool = self.pools.get(offer)
         return pool is not None and pool.memory.available
+
+    def holds(self, offer: OfferId, nodes: int) -> bool:
+        """Whether a gang might ever find room in a pool, by what was seen of it. A pool that has
+        been empty ever since is given the benefit of the doubt."""
+        pool = self.pools.get(offer)
+        return pool is None or pool.deepest <= 0 or pool.deepest >= nodes
 
     def age(self, offer: OfferId, now: int) -> float:
         """Steps for which a pool has been in its state; 1 where nothing is known."""
