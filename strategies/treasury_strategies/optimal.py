@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from treasury.domain.job import JobState
 from treasury.domain.plan import JobView, LeftOut, Migrate, Plan, Preempt, Snapshot, Why
 from treasury.optimizer.cpsat import Answer, Effort, solve, solve_large
-from treasury.optimizer.deadline import in_time
 from treasury.optimizer.explain import Explainer, cleared
 from treasury.optimizer.market import Arc
 from treasury.optimizer.problem import Candidate, Choice, Problem, Terms, build
@@ -138,11 +137,10 @@ class Optimal(Wishes):
         deadline = view.spec.deadline
         if deadline is None or not arc.spot:
             return
-        for other in self.open(entry, entry.fit.fallback):
+        arcs = self.open(entry, entry.fit.fallback)
+        for other in self.covers(walk, view, deadline, entry, arcs):
             back = self.fallback(view.spec, other.speed, other.lead)
-            if in_time(walk.now, view.work_left(walk.now), deadline, back, walk.tick):
-                self.foresee(walk, stopped(view, walk.now), deadline, arc, back, entry)
-                return
+            self.foresee(walk, stopped(view, walk.now), deadline, arc, back, entry)
 
     def _start_somewhere(self, walk: Walk, candidate: Candidate) -> None:
         """A job the solver was not asked about: the cheapest of what is left."""

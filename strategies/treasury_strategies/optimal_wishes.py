@@ -10,7 +10,7 @@ from treasury.domain.job import JobSpec, JobState
 from treasury.domain.market import Tenure
 from treasury.domain.plan import JobView, PlacementView
 from treasury.domain.time import HOUR, MINUTE, NEVER
-from treasury.optimizer.deadline import Fallback, calm_until, in_time, spot_loss, time_on
+from treasury.optimizer.deadline import Fallback, calm_until, spot_loss, time_on
 from treasury.optimizer.market import Arc, lead_of, price_of
 from treasury.optimizer.problem import Candidate
 from treasury_strategies.patient import Patient, PatientSettings, fastest
@@ -80,11 +80,11 @@ class Wishes(Patient):
         deadline = view.spec.deadline
         if arc is None or deadline is None:
             return arc
-        back = self.fallback(view.spec, arc.speed, arc.lead)
         others = [
             other for other in self.open(entry, entry.fit.spot) if other.id != placement.offer
         ]
-        safe = self._safe(walk, stopped(view, walk.now), deadline, back, others)
+        covers = self._backs(walk, view, deadline, entry)
+        safe = self._safe(walk, stopped(view, walk.now), deadline, covers, others)
         if others and not safe:
             walk.review(walk.now + self.own.min_stay)
         return safe[0] if safe and safe[0].price < arc.price else arc
@@ -133,15 +133,34 @@ class Wishes(Patient):
             and not self.refusals.bears_grudge(spec.id, arc.id, walk.now)
         ]
         bound = spec.deadline is not None
-        back_on = self.best(entry, entry.fit.fallback) if held.spot else held
-        if spec.deadline is not None and back_on is not None:
+        covers = self._backs(walk, view, spec.deadline, entry, None if held.spot else held)
+        if spec.deadline is not None and covers:
             halted = stopped(view, walk.now)
-            if self._lost(walk, halted, spec.deadline, back_on):
+            if all(self._lost(walk, halted, spec.deadline, arc) for arc in covers):
                 return Candidate(view, entry.fit, tuple(cheaper), held)
-            back = self.fallback(spec, back_on.speed, back_on.lead)
-            cheaper = self._safe(walk, halted, spec.deadline, back, cheaper)
+            cheaper = self._safe(walk, halted, spec.deadline, covers, cheaper)
             bound = True
         return Candidate(view, entry.fit, tuple(cheaper), held, bound)
+
+    def _backs(
+        self,
+        walk: Walk,
+        view: JobView,
+        deadline: int | None,
+        entry: Entry,
+        held: Arc | None = None,
+    ) -> list[Arc]:
+        """What a job may count on, what it holds on demand included; the fastest fallback if none
+        is fast enough. Nothing without a deadline."""
+        if deadline is None:
+            return []
+        arcs = self.open(entry, entry.fit.fallback)
+        if held is not None:
+            arcs = [held, *(arc for arc in arcs if arc.index != held.index)]
+            arcs.sort(key=lambda arc: (arc.price, arc.index))
+        found = self.covers(walk, view, deadline, entry, arcs)
+        last = fastest(arcs)
+        return found or ([] if last is None else [last])
 
     # --- jobs that wait --------------------------------------------------------------------------
 
@@ -160,22 +179,19 @@ class Wishes(Patient):
                 entry.calm_until = view.queued_at + patience - 1
                 urgent = entry.calm_until < walk.now
         elif backs:
-            for arc in backs:
-                back = self.fallback(spec, arc.speed, arc.lead)
-                entry.calm_until = self._patient_until(walk, view, deadline, back)
-                spots = self._safe(walk, view, deadline, back, self.open(entry, fit.spot))
+            covers = self.covers(walk, view, deadline, entry, backs)
+            if covers:
+                backs = covers
+                entry.calm_until, entry.cover = self.calm(walk, view, deadline, covers)
                 urgent = entry.calm_until < walk.now
-                if not urgent or in_time(
-                    walk.now, spec.work - view.work_done, deadline, back, walk.tick
-                ):
-                    backs = [arc]
-                    break
+                spots = self._safe(walk, view, deadline, covers, spots)
             else:
                 # Late whatever is done. A little late is hurried; a lost deadline is not paid for.
+                urgent = True
                 backs = [arc for arc in backs if not self._lost(walk, view, deadline, arc)]
-                spots = self.open(entry, fit.spot) if not backs else []
                 backs = [arc for arc in (fastest(backs),) if arc is not None]
-                entry.calm_until = entry.calm_until if backs else NEVER
+                spots = spots if not backs else []
+                entry.calm_until = walk.now - 1 if backs else NEVER
             if urgent and backs and not any(arc.spot for arc in spots):
                 self.place(walk, view, entry, backs[0])
                 if fit.spot:
@@ -189,7 +205,7 @@ class Wishes(Patient):
             else:
                 walk.review(waited_until)
         if not arcs:
-            self._wait(walk, entry, entry.calm_until)
+            self._wait(walk, entry, entry.calm_until, entry.cover)
             self.leave_out(walk, entry)
             return None
         return Candidate(view, fit, tuple(arcs), urgent=urgent)
@@ -205,11 +221,10 @@ class Wishes(Patient):
     ) -> list[Arc]:
         """Full offers that jobs of lower priority would have to leave."""
         spec, fit = view.spec, entry.fit
-        back: Fallback | None = None
-        reference = fit.reference
-        if spec.deadline is not None and reference is not None:
-            back = self.fallback(spec, reference.speed, reference.lead)
-            urgent = urgent or walk.now > self._patient_until(walk, view, spec.deadline, back)
+        backs: list[Arc] = []
+        if spec.deadline is not None and fit.reference is not None:
+            backs = self._backs(walk, view, spec.deadline, entry) or [fit.reference]
+            urgent = urgent or walk.now > self.calm(walk, view, spec.deadline, backs)[0]
         refused = entry.refused or ()
         found = []
         for arc in fit.full(self.market, firm=urgent):
@@ -217,9 +232,9 @@ class Wishes(Patient):
             room = sum(nodes for priority, nodes in seats if priority < spec.priority)
             if self.market.free[arc.index] + room >= fit.nodes and arc.id not in refused:
                 found.append(arc)
-        if spec.deadline is None or back is None:
+        if spec.deadline is None or not backs:
             return found
-        return self._safe(walk, view, spec.deadline, back, found)
+        return self._safe(walk, view, spec.deadline, backs, found)
 
     def _lost(self, walk: Walk, view: JobView, deadline: int, arc: Arc) -> bool:
         """Whether a job would miss its deadline by more than a little if it took a fallback now."""
@@ -228,26 +243,20 @@ class Wishes(Patient):
         grace = (deadline - spec.submitted_at) * _GRACE // 1_000
         return walk.now + need > deadline + grace
 
-    def _patient_until(self, walk: Walk, view: JobView, deadline: int, back: Fallback) -> int:
-        """The last instant at which a job without a machine need not take on-demand."""
-        return min(
-            calm_until(view.spec, view.work_done, deadline, back, 0, walk.tick),
-            self.line(view.spec, deadline, view.work_done, back),
-        )
-
     def _safe(
-        self, walk: Walk, view: JobView, deadline: int, back: Fallback, arcs: list[Arc]
+        self, walk: Walk, view: JobView, deadline: int, backs: list[Arc], arcs: list[Arc]
     ) -> list[Arc]:
-        """Those of some offers from which a job without a machine could still fall back in time,
-        after a while on spot that makes the start worth its cost."""
-        spec, found = view.spec, []
+        """Those of some offers from which a job without a machine could still fall back in time, to
+        one fallback or another, after a while on spot that makes the start worth its cost."""
+        spec = view.spec
         stay = max(walk.tick, self.own.horizon)
-        for arc in arcs:
-            loss = arc.lead + spot_loss(spec, arc.speed, back.speed, stay)
-            until = calm_until(spec, view.work_done, deadline, back, loss, walk.tick)
-            if not arc.spot or walk.now <= until:
-                found.append(arc)
-        return found
+
+        def safe(arc: Arc, onto: Arc) -> bool:
+            back = self.fallback(spec, onto.speed, onto.lead)
+            loss = arc.lead + spot_loss(spec, arc.speed, onto.speed, stay)
+            return walk.now <= calm_until(spec, view.work_done, deadline, back, loss, walk.tick)
+
+        return [arc for arc in arcs if not arc.spot or any(safe(arc, onto) for onto in backs)]
 
 
 def stopped(view: JobView, now: int) -> JobView:

@@ -89,33 +89,61 @@ class Patient(QueueStrategy):
             self._wait(walk, entry, calm)
             return None
         open_ = self.open(entry, fit.fallback)
-        for arc in open_:
+        covers = self.covers(walk, view, deadline, entry, open_)
+        if not covers:
+            # Late whatever is done: as soon as possible.
+            return fastest(open_)
+        if spot is None:
+            calm, cover = self.calm(walk, view, deadline, covers)
+            if calm < walk.now:
+                return covers[0]
+            self._wait(walk, entry, calm, cover)
+            return None
+        for arc in covers:
             back = self.fallback(spec, arc.speed, arc.lead)
-            if spot is not None:
-                loss = spot.lead + spot_loss(spec, spot.speed, arc.speed, walk.tick)
-                calm = calm_until(spec, view.work_done, deadline, back, loss, walk.tick)
-                if calm >= walk.now:
-                    self.foresee(walk, view, deadline, spot, back, entry)
-                    return spot
-            else:
-                calm = min(
-                    calm_until(spec, view.work_done, deadline, back, 0, walk.tick),
-                    self.line(spec, deadline, view.work_done, back),
-                )
-                if calm >= walk.now:
-                    self._wait(walk, entry, calm)
-                    return None
-            if in_time(walk.now, spec.work - view.work_done, deadline, back, walk.tick):
-                return arc
-        # Late whatever is done: as soon as possible.
-        return fastest(open_)
+            loss = spot.lead + spot_loss(spec, spot.speed, arc.speed, walk.tick)
+            if calm_until(spec, view.work_done, deadline, back, loss, walk.tick) >= walk.now:
+                self.foresee(walk, view, deadline, spot, back, entry)
+                return spot
+        return covers[0]
+
+    def covers(
+        self, walk: Walk, view: JobView, deadline: int, entry: Entry, arcs: list[Arc]
+    ) -> list[Arc]:
+        """Those of some fallbacks, the cheapest first, that a job may count on: the cheapest that
+        ends in time if taken now, and dearer ones as far as waiting for spot with nothing but them
+        to fall back to is expected to cost less than that one."""
+        found: list[Arc] = []
+        left, expected = view.work_left(walk.now), entry.fit.prospect.expected
+        for arc in arcs:
+            if found and expected(arc.price) >= found[0].price:
+                break
+            back = self.fallback(view.spec, arc.speed, arc.lead)
+            if in_time(walk.now, left, deadline, back, walk.tick):
+                found.append(arc)
+        return found
+
+    def calm(self, walk: Walk, view: JobView, deadline: int, covers: list[Arc]) -> tuple[int, Arc]:
+        """The last instant at which a job without a machine may wait, and the fallback that lets
+        it."""
+        spec, done = view.spec, view.work_done
+        until, cover = -1, covers[0]
+        for arc in covers:
+            back = self.fallback(spec, arc.speed, arc.lead)
+            calm = min(
+                calm_until(spec, done, deadline, back, 0, walk.tick),
+                self.line(spec, deadline, done, back),
+            )
+            if calm > until:
+                until, cover = calm, arc
+        return until, cover
 
     def fallback(self, spec: JobSpec, speed: int, lead: int) -> Fallback:
         """What a start on a fallback of some speed and lead takes."""
         return Fallback(speed, spec.start_overhead + lead + self.settings.margin)
 
-    def _wait(self, walk: Walk, entry: Entry, calm: int) -> None:
-        entry.calm_until = calm
+    def _wait(self, walk: Walk, entry: Entry, calm: int, cover: Arc | None = None) -> None:
+        entry.calm_until, entry.cover = calm, cover
         walk.calm_until = min(walk.calm_until, calm)
 
     def foresee(
@@ -156,20 +184,27 @@ class Patient(QueueStrategy):
         return self._rescue(walk, view, deadline, entry)
 
     def _rescue(self, walk: Walk, view: JobView, deadline: int, entry: Entry) -> Arc | None:
-        for arc in self.open(entry, entry.fit.fallback):
-            key = (arc.speed, arc.lead, walk.tick)
-            at = entry.turn(view, key)
+        arcs = self.open(entry, entry.fit.fallback)
+        if not arcs:
+            return None
+        covers = arcs[:1]
+        at = entry.turn(view, _key(arcs[0], walk))
+        if at is None or at <= walk.now:
+            covers = self.covers(walk, view, deadline, entry, arcs)
+        for arc in covers:
+            at = entry.turn(view, _key(arc, walk))
             if at is None:
                 back = self.fallback(view.spec, arc.speed, arc.lead)
-                if not in_time(walk.now, view.work_left(walk.now), deadline, back, walk.tick):
-                    continue
                 at = rescue_tick(view, walk.now, deadline, back, walk.tick, walk.origin)
-                entry.remember(view, key, at)
-            if at <= walk.now:
-                return arc
-            walk.review(at)
-            return None
-        return None
+            if at > walk.now:
+                entry.remember(view, _key(arc, walk), at)
+                walk.review(at)
+                return None
+        return covers[0] if covers else None
+
+
+def _key(arc: Arc, walk: Walk) -> tuple[int, ...]:
+    return arc.speed, arc.lead, walk.tick
 
 
 def fastest(arcs: list[Arc]) -> Arc | None:

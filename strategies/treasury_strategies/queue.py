@@ -36,6 +36,7 @@ class Entry:
 
     __slots__ = (
         "calm_until",
+        "cover",
         "fit",
         "left_for",
         "left_out",
@@ -51,6 +52,8 @@ class Entry:
         self.fit = fit
         # The last instant at which waiting is right.
         self.calm_until = NEVER
+        # The fallback that makes waiting until then right; None for the cheapest.
+        self.cover: Arc | None = None
         self.left_out: LeftOut | None = None
         self.left_for: tuple[object, ...] = ()
         # Offers not to be proposed in this plan, since the guard refused them lately.
@@ -258,6 +261,7 @@ class QueueStrategy:
         if refused is not None:
             refused = {at: of for at, of in refused.items() if walk.now < of.until} or None
         entry.refused = refused
+        entry.cover = None
         return entry
 
     def entry(self, walk: Walk, spec: JobSpec) -> Entry:
@@ -267,7 +271,10 @@ class QueueStrategy:
             budget = walk.snapshot.budgets.get(spec.cost_centre)
             fit = self.market.fit(spec, 0 if budget is None else budget.ceiling)
             entry = self._entries[spec.id] = Entry(spec, fit)
-        entry.fit.refresh(self.market)
+            fit.refresh(self.market)
+            fit.prospect.count(walk.now)
+        else:
+            entry.fit.refresh(self.market)
         return entry
 
     def _expected(
@@ -285,7 +292,7 @@ class QueueStrategy:
     def leave_out(self, walk: Walk, entry: Entry) -> None:
         """Say why a queued job gets nothing, and ask again when that may change."""
         fit = entry.fit
-        fallback = self.best(entry, fit.fallback)
+        fallback = entry.cover or self.best(entry, fit.fallback)
         walk.review(fit.wakes)
         if fallback is None:
             walk.review(fit.wakes_fallback)

@@ -19,19 +19,24 @@ from treasury_strategies.patient import Patient
 from treasury_strategies.uniform_progress import UniformProgress
 
 SLOW = offer(Tenure.SPOT, gpu="K80", lead=200 * SECOND)
+# Cheaper than ON_DEMAND for the same work, but seldom in time.
+SLOW_DEMAND = offer(Tenure.ON_DEMAND, gpu="K80")
 BOTH = Requirement({"V100": 1_000, "K80": 400})
 TICKS = 60
 POLICIES = (OnDemand, Greedy, UniformProgress, Optimal)
 
 
-def market(here: list[int], slow: list[int]) -> Callable[[int], Sequence[OfferView]]:
-    """Spot as deep as each tick says, on-demand always."""
+def market(
+    here: list[int], slow: list[int], *, choice: bool = False
+) -> Callable[[int], Sequence[OfferView]]:
+    """Spot as deep as each tick says, on-demand always. choice: also a slow and cheap one."""
 
     def offers(now: int) -> Sequence[OfferView]:
         step = min(now // TICK, len(here) - 1)
         return (
             sold(SPOT, 0.97, depth=here[step]),
             sold(SLOW, 0.2, depth=slow[step]),
+            *([sold(SLOW_DEMAND, 0.9)] if choice else []),
             sold(ON_DEMAND, 3.06),
         )
 
@@ -61,6 +66,7 @@ def play(
     overhead=overheads,
     slack=st.integers(0, 30),
     interval=st.sampled_from([0, 0, 900]),
+    choice=st.booleans(),
 )
 def test_a_deadline_that_can_be_met_is_met(
     policy: type[Patient],
@@ -69,6 +75,7 @@ def test_a_deadline_that_can_be_met_is_met(
     overhead: int,
     slack: int,
     interval: int,
+    choice: bool,
 ) -> None:
     """A job with time for one start on on-demand ends in time, however spot comes and goes."""
     start = -(-(4 * HOUR + overhead * SECOND) // TICK) + slack
@@ -79,22 +86,34 @@ def test_a_deadline_that_can_be_met_is_met(
         requirement=BOTH,
         checkpoint_interval=interval * SECOND,
     )
-    played = play(policy, [spec], market(here, slow))
+    played = play(policy, [spec], market(here, slow, choice=choice))
     assert spec.deadline is not None
     assert played.ended[spec.id] <= spec.deadline
 
 
 @pytest.mark.parametrize("policy", POLICIES)
 @settings(max_examples=40)
-@given(here=depths, slow=depths, overhead=overheads, slack=st.integers(0, 60))
+@given(
+    here=depths,
+    slow=depths,
+    overhead=overheads,
+    slack=st.integers(0, 60),
+    choice=st.booleans(),
+)
 def test_asking_only_at_changes_and_reviews_gives_the_same_run(
-    policy: type[Patient], here: list[int], slow: list[int], overhead: int, slack: int
+    policy: type[Patient],
+    here: list[int],
+    slow: list[int],
+    overhead: int,
+    slack: int,
+    choice: bool,
 ) -> None:
     """A strategy that is asked when something changed and at its `review_at` does what it does when
     asked at every tick."""
     spec = job(hours=4, deadline=4 + slack / 6, overhead=overhead * SECOND, requirement=BOTH)
-    often = play(policy, [spec], market(here, slow))
-    seldom = play(policy, [spec], market(here, slow), each_tick=False)
+    offers = market(here, slow, choice=choice)
+    often = play(policy, [spec], offers)
+    seldom = play(policy, [spec], offers, each_tick=False)
     assert often.actions == seldom.actions
     assert (often.cost, often.ended) == (seldom.cost, seldom.ended)
     assert seldom.plans <= often.plans

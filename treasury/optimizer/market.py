@@ -15,6 +15,7 @@ from treasury.domain.job import JobSpec, Requirement
 from treasury.domain.market import Offer, Tenure
 from treasury.domain.plan import OfferView, Snapshot
 from treasury.domain.time import NEVER
+from treasury.optimizer.prospect import Prospect
 
 # Prices per unit of work are compared in millionths of nano-USD/h, so that speeds divide finely.
 PRICE_SCALE: Final = 1_000_000
@@ -94,6 +95,7 @@ class Fit:
         "members",
         "nodes",
         "opportunities",
+        "prospect",
         "reference",
         "requirement",
         "shortages",
@@ -120,6 +122,8 @@ class Fit:
         # The cheapest on-demand member with a price, whether free or not: what bids are measured
         # by.
         self.reference: Arc | None = None
+        # What waiting for spot costs; kept up only where there are fallbacks to choose from.
+        self.prospect = Prospect()
         # When the first quarantine ends [ns] of a member of each kind that would be free.
         self.wakes = NEVER
         self.wakes_fallback = NEVER
@@ -164,6 +168,27 @@ class Fit:
         self.reference = reference = self._reference(views)
         self.spot, self.wakes = self._open(market, self.opportunities, reference)
         self.fallback, self.wakes_fallback = self._open(market, self.demand, None)
+        if len(self.demand) > 1:
+            self._look_ahead(market)
+
+    def _look_ahead(self, market: "Market") -> None:
+        """Note what spot costs now, whoever holds it: else a job on spot would itself be the reason
+        why there seems to be none."""
+        room: int | None = None
+        listed: int | None = None
+        for member in self.opportunities:
+            view = market.offers[member.index]
+            rate = view.rate
+            if member.offer.tenure is not Tenure.SPOT or rate < 0:
+                continue
+            if rate > self.bid(member, rate, self.reference):
+                continue
+            price = price_of(rate, member.speed)
+            if listed is None or price < listed:
+                listed = price
+            if (room is None or price < room) and not 0 <= view.depth < self.nodes:
+                room = price
+        self.prospect.see(market.now, room, listed)
 
     def _reference(self, views: Sequence[OfferView]) -> Arc | None:
         best: Arc | None = None
