@@ -147,7 +147,7 @@ class Deadline(Patient):
             if payable and not self._lost(walk, view, entry):
                 return super().queued(walk, view, entry)
             # On-demand helps no more, or not on this budget: the sooner on spot, the better.
-            entry.calm_until = NEVER
+            self._wait(walk, entry, NEVER)
             return spot[0] if spot else None
         back, safe = base
         costs = self.costs(walk, view, entry, back, [arc.id for arc in spot])
@@ -159,7 +159,7 @@ class Deadline(Patient):
         if costs.wait < cheapest and safe.may_wait():
             walk.review(min(safe.ask_again(), walk.now + step_of(walk.tick)))
             calm = calm_until(spec, view.work_done, deadline, safe.fallback, 0, walk.tick)
-            entry.calm_until = max(calm, walk.now)
+            self._wait(walk, entry, max(calm, walk.now))
             return None
         return self._bidding(walk, best, costs)
 
