@@ -233,7 +233,8 @@ def test_the_example_is_the_default_and_sound() -> None:
     assert Path(config.file).name == "config.example.toml"
     parents = {budget.cost_centre: budget.parent for budget in config.budgets}
     assert sorted(parent for parent in parents.values() if parent) == ["lab", "lab", "lab"]
-    assert config.simulation.strategies == ("on_demand", "greedy", "uniform_progress", "optimal")
+    expected = ("on_demand", "greedy", "uniform_progress", "deadline", "optimal")
+    assert config.simulation.strategies == expected
 
 
 def test_the_example_writes_every_key_and_its_unused_lines_are_right() -> None:

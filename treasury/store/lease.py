@@ -8,9 +8,9 @@ believed dead cannot write, whatever it believes itself.
 
 import time
 from collections.abc import Callable
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
-from sqlalchemy import Connection, and_, bindparam, case, or_, select
+from sqlalchemy import Connection, Select, and_, bindparam, case, or_, select
 
 from treasury.domain.errors import Deposed, StoreError
 from treasury.domain.time import SECOND
@@ -127,9 +127,24 @@ class Leadership:
         self.epoch = 0
 
 
+# Who leads a role, built once a dialect: building a statement costs more than asking it, and
+# each transaction of a store without a lease asks.
+_HELD: Final[dict[type[Dialect], Select[Any]]] = {}
+
+
+def _held(dialect: Dialect) -> Select[Any]:
+    """The statement of `_HELD` for a dialect."""
+    held = _HELD.get(type(dialect))
+    if held is None:
+        held = select(_ROW.holder).where(
+            _ROW.role == bindparam("role"), _ROW.expires_at > dialect.now()
+        )
+        _HELD[type(dialect)] = held
+    return held
+
+
 def check_unled(connection: Connection, dialect: Dialect, role: str, name: str) -> None:
     """Raises StoreError while some process leads: one that never asked may not write beside it."""
-    held = select(_ROW.holder).where(_ROW.role == role, _ROW.expires_at > dialect.now())
-    holder = connection.execute(held).scalar()
+    holder = connection.execute(_held(dialect), {"role": role}).scalar()
     if holder is not None:
         raise StoreError(f"{name} is in use: {holder!r} leads its {role}; nothing was written")
