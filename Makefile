@@ -94,7 +94,7 @@ unit: $(VENV)/.dev
 
 # Both in one run: starting the workers costs more than many of the tests.
 quick: $(VENV)/.dev
-	@$(PYTEST) -q tests/architecture tests/unit
+	@$(PYTEST) -q -m "not slow" tests/architecture tests/unit
 
 .PHONY: format coverage bench
 format: $(VENV)/.dev ## Format the code and mend what can be mended by rule

@@ -49,6 +49,7 @@ def test_scores_come_from_what_was_not_learned() -> None:
         learn_and_score(series, 1.0)
 
 
+@pytest.mark.slow
 def test_the_command_learns_from_a_bundled_market() -> None:
     """A trace's name in, scores and the prior as JSON out; a missing file is one message."""
     result = CliRunner().invoke(main, ["aws-gcp-2023", "--share", "0.5"])

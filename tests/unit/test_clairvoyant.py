@@ -57,6 +57,7 @@ def replayed(
     return None
 
 
+@pytest.mark.slow
 @given(
     availability=st.lists(st.integers(0, 1), min_size=7, max_size=7),
     spot=st.lists(st.integers(1, 4), min_size=7, max_size=7),

@@ -135,6 +135,7 @@ def test_same_instance_same_plan(size: tuple[int, int]) -> None:
     assert one.certificate.bound == other.certificate.bound
 
 
+@pytest.mark.slow
 def test_every_stage_improves_and_the_bound_is_above() -> None:
     """The worth of the plan never falls from stage to stage, and never passes the bound."""
     plan = FlowEngine(replace(LARGE, core_work=20_000)).plan(fleet(400, 80, seed=2))

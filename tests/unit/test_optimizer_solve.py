@@ -205,6 +205,7 @@ def environment(hash_seed: str) -> dict[str, str]:
     return os.environ | {"PYTHONHASHSEED": hash_seed, "PYTHONPATH": path}
 
 
+@pytest.mark.slow
 def test_hash_seeds_change_nothing() -> None:
     """Two processes with different hash seeds find the same solution."""
     code = (

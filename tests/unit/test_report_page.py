@@ -236,6 +236,7 @@ def test_a_comparison_of_nothing_is_a_page() -> None:
     assert "the trace holds no prices" in made
 
 
+@pytest.mark.slow
 def test_a_large_comparison_stays_small() -> None:
     """Four strategies, 1,200 jobs and sixty pools make a file of less than 4 MB, and what was left
     out of the pictures is said."""

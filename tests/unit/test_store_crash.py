@@ -5,6 +5,8 @@ import sys
 from pathlib import Path
 from random import Random
 
+import pytest
+
 from tests.support.books import turns
 from treasury.store import SqlStore
 from treasury.store.verify import verify
@@ -23,6 +25,7 @@ for turn in turns(100_000):
 """
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
     """Several times kill -9 at a random turn: every acknowledged turn is there, the chain and all
     tables verify, and the next process goes on."""

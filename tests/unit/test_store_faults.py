@@ -278,6 +278,7 @@ print(json.dumps([acknowledged, message]))
 """
 
 
+@pytest.mark.slow
 def test_a_size_limit_of_the_system_loses_nothing(tmp_path: Path) -> None:
     """Writes that the kernel refuses: the journal ends at the last acknowledged turn."""
     path = tmp_path / "t.db"

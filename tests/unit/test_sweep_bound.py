@@ -267,6 +267,7 @@ def replays(draw: st.DrawFn) -> Scenario:
     return scenario(Listed(kinds, rows, 60 * HOUR), jobs, capabilities, draw(st.integers(0, 3)))
 
 
+@pytest.mark.slow
 @given(replays(), st.sampled_from([Greedy, OnDemand, UniformProgress]))
 @settings(max_examples=120)
 def test_no_replay_is_cheaper(given_: Scenario, strategy: type) -> None:

@@ -74,6 +74,7 @@ def series(dice: np.random.Generator, length: int) -> list[float]:
     return values
 
 
+@pytest.mark.slow
 def test_blocks_cover_where_single_cases_do_not() -> None:
     """On dependent cases the block interval holds the truth about as often as it says; one that
     takes each case for independent does so half as often."""
