@@ -15,7 +15,7 @@ from treasury_simulations.record import RunRecord
 from treasury_simulations.simulate import simulate
 
 SEEDS = st.integers(0, 2**32)
-SHIPPED = ("greedy", "on_demand", "uniform_progress")
+SHIPPED = ("deadline", "greedy", "on_demand", "optimal", "uniform_progress")
 
 
 def sums(record: RunRecord) -> None:
