@@ -9,7 +9,6 @@ from treasury.domain.events import (
     JobEnded,
     JobQueued,
     JobRejected,
-    PlacementClosed,
     SubmitJob,
 )
 from treasury.domain.job import JobSpec
@@ -65,6 +64,5 @@ def cancel(draft: Draft, event: CancelJob) -> None:
         placement = book.placements[placement_id]
         if placement.useful_from is not None and placement_id == job.placement:
             draft.stop_work(job, placement)
-        draft.release(placement, "cancelled")
-        draft.emit(PlacementClosed(placement_id, event.job, draft.now, "cancelled"))
+        draft.close(placement, "cancelled")
     draft.emit(JobEnded(event.job, draft.now, "cancelled"))

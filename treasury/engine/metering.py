@@ -57,11 +57,27 @@ def open_holds(
     return tuple(holds)
 
 
+def reopen_holds(draft: Draft, lease: LeaseRecord, bid: int) -> None:
+    """Replace what is held for a machine by what another bid [nano-USD/h] asks for."""
+    book = draft.book
+    offer = book.offers[lease.offer].offer
+    cost_centre = book.placements[lease.placement].cost_centre
+    _void(draft, lease, "rebid")
+    holds = open_holds(draft, lease.id, cost_centre, offer, hold_amount(book, offer, bid))
+    draft.emit(
+        LeaseMetered(lease.id, lease.rated_until, lease.accrued, lease.charge, lease.rate, holds)
+    )
+
+
 def void_holds(draft: Draft, lease: LeaseRecord) -> None:
     """Free what is held for a machine that was never granted."""
-    for hold in lease.holds:
-        draft.transfers.append(draft.book.ledger.void(hold, event_at=draft.now, reason="void"))
+    _void(draft, lease, "void")
     draft.emit(LeaseMetered(lease.id, lease.rated_until, 0, lease.charge, lease.rate, ()))
+
+
+def _void(draft: Draft, lease: LeaseRecord, reason: str) -> None:
+    for hold in lease.holds:
+        draft.transfers.append(draft.book.ledger.void(hold, event_at=draft.now, reason=reason))
 
 
 def _post(draft: Draft, lease: LeaseRecord, difference: int) -> None:
@@ -116,7 +132,7 @@ def meter(draft: Draft, lease: LeaseRecord) -> bool:
     amount = hold_amount(book, offer, max(lease.bid, lease.rate))
     job = book.jobs.get(lease.job)
     if job is not None:
-        freed = sum(book.ledger.holds[h].amount for h in lease.holds[:1]) - (total - lease.charge)
+        freed = book.ledger.holds[lease.holds[0]].amount - (total - lease.charge)
         request = SpendRequest(
             spec=job.spec,
             offer=offer,

@@ -11,7 +11,6 @@ from treasury.domain.events import (
     ActionRefused,
     BidChanged,
     JobWaits,
-    LeaseMetered,
     PlacementOpened,
     PlanRequested,
     PlanTaken,
@@ -36,10 +35,10 @@ from treasury.domain.plan import (
     Snapshot,
     Why,
 )
-from treasury.engine.book import Book, JobRecord, PlacementRecord
+from treasury.engine.book import Book, JobRecord
 from treasury.engine.draft import Draft
 from treasury.engine.funding import cover, notice_soft_caps
-from treasury.engine.metering import hold_amount, open_holds
+from treasury.engine.metering import hold_amount, open_holds, reopen_holds
 
 
 def snapshot(book: Book, now: int) -> Snapshot:
@@ -273,26 +272,9 @@ def _rebid(draft: Draft, job: JobRecord, action: Rebid) -> Refused | None:
         verdicts.append(verdict)
     if not cover(draft, job.spec.cost_centre, more * len(leases)):
         return Refused(job=action.job, why=Why.BUDGET, message="the wallet does not cover the bid")
-    _reholds(draft, placement, bid)
+    for lease in leases:
+        if lease.state in (LeaseState.GRANTED, LeaseState.READY):
+            reopen_holds(draft, lease, bid)
     draft.emit(BidChanged(placement.id, bid))
     draft.commands.extend(verdicts)
     return None
-
-
-def _reholds(draft: Draft, placement: PlacementRecord, bid: int) -> None:
-    """Replace the holds of a placement's machines by ones for another bid."""
-    book = draft.book
-    offer = book.offers[placement.offer].offer
-    for lease_id in placement.leases:
-        lease = book.leases.get(lease_id)
-        if lease is None or lease.state not in (LeaseState.GRANTED, LeaseState.READY):
-            continue
-        for hold in lease.holds:
-            draft.transfers.append(book.ledger.void(hold, event_at=draft.now, reason="rebid"))
-        amount = hold_amount(book, offer, bid)
-        holds = open_holds(draft, lease_id, placement.cost_centre, offer, amount)
-        draft.emit(
-            LeaseMetered(
-                lease_id, lease.rated_until, lease.accrued, lease.charge, lease.rate, holds
-            )
-        )

@@ -17,18 +17,12 @@ from sqlalchemy import (
 )
 
 from treasury.domain.money import MONEY_LIMIT
-from treasury.store.tables import METADATA, Int64
+from treasury.store.tables import METADATA, Int64, account_columns
 
 LEDGER_ACCOUNTS = Table(
     "ledger_accounts",
     METADATA,
-    Column("path", Text, primary_key=True),
-    Column("policy", Text, nullable=False),
-    Column("currency", Text, nullable=False),
-    Column("debit_pending", Int64, nullable=False),
-    Column("debit_posted", Int64, nullable=False),
-    Column("credit_pending", Int64, nullable=False),
-    Column("credit_posted", Int64, nullable=False),
+    *account_columns(),
     Column("version", Int64, nullable=False),
     UniqueConstraint("path", "currency", name="one_currency"),
     CheckConstraint("policy IN ('free', 'limited')", name="ledger_known_policy"),
@@ -120,13 +114,7 @@ LEDGER_ARCHIVES = Table(
 LEDGER_OPENINGS = Table(
     "ledger_openings",
     METADATA,
-    Column("path", Text, primary_key=True),
-    Column("policy", Text, nullable=False),
-    Column("currency", Text, nullable=False),
-    Column("debit_pending", Int64, nullable=False),
-    Column("debit_posted", Int64, nullable=False),
-    Column("credit_pending", Int64, nullable=False),
-    Column("credit_posted", Int64, nullable=False),
+    *account_columns(),
 )
 
 # Ids stay taken after their transfers have gone. print: a hash of what was asked for.

@@ -4,6 +4,8 @@
 nanoseconds since the epoch: both as 64-bit integers, which every database keeps exactly.
 """
 
+from typing import Any
+
 from sqlalchemy import (
     BigInteger,
     CheckConstraint,
@@ -25,6 +27,17 @@ class Int64(BigInteger):
     """A 64-bit integer, under the name a database needs to use it as a key without an index."""
 
 
+def account_columns() -> list[Column[Any]]:
+    """An account and its four counters; new columns each time, since a column has one table."""
+    counters = ("debit_pending", "debit_posted", "credit_pending", "credit_posted")
+    return [
+        Column("path", Text, primary_key=True),
+        Column("policy", Text, nullable=False),
+        Column("currency", Text, nullable=False),
+        *(Column(counter, Int64, nullable=False) for counter in counters),
+    ]
+
+
 JOURNAL = Table(
     "journal",
     METADATA,
@@ -38,13 +51,7 @@ JOURNAL = Table(
 ACCOUNTS = Table(
     "accounts",
     METADATA,
-    Column("path", Text, primary_key=True),
-    Column("policy", Text, nullable=False),
-    Column("currency", Text, nullable=False),
-    Column("debit_pending", Int64, nullable=False),
-    Column("debit_posted", Int64, nullable=False),
-    Column("credit_pending", Int64, nullable=False),
-    Column("credit_posted", Int64, nullable=False),
+    *account_columns(),
     CheckConstraint("policy IN ('free', 'limited')", name="known_policy"),
     CheckConstraint(
         "debit_pending >= 0 AND debit_posted >= 0 AND credit_pending >= 0 AND credit_posted >= 0",
