@@ -3,6 +3,8 @@
 Clock     what time it is                     (runtime: the machine's; simulations: a heap's)
 Dice      named random streams                (one stream a purpose, seeded)
 Offload   run a slow function elsewhere       (runtime: a thread; simulations: at once)
+Boot      what a fresh machine runs           (bus: the node agent's start)
+Site      what an adapter is made with        (bootstrap)
 Provider  a market that rents capacity        (treasury_providers, found by entry point)
 Runner    starts and stops work on machines   (treasury_providers, found by entry point)
 Strategy  what to do about a market           (treasury_strategies, found by entry point)
@@ -10,11 +12,13 @@ Store     durable journal, ledger and outbox  (treasury.store)
 """
 
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from pathlib import Path
 from random import Random
 from typing import Protocol, TypeVar, runtime_checkable
 
 from treasury.domain.commands import Acquire, ChangeBid, Release, StartWork, StopWork
 from treasury.domain.events import LeaseSeen, MachineNoticed
+from treasury.domain.ids import ProviderName
 from treasury.domain.market import Capabilities, Offer, Quote
 from treasury.domain.plan import Plan, Snapshot
 from treasury.domain.turn import Entry
@@ -50,9 +54,35 @@ class Offload(Protocol):
         ...
 
 
+class Boot(Protocol):
+    """What a fresh machine is to run: made by the shell, handed over by the adapter."""
+
+    def __call__(self, request: Acquire, index: int) -> str:
+        """A cloud-init user-data script for machine `index` of a request. It starts the node agent;
+        nothing of it comes from a job. Under 8 KiB."""
+        ...
+
+
+class Site(Protocol):
+    """What an adapter is made with besides its settings: `Adapter(settings, site)`."""
+
+    name: ProviderName  # of its `[provider.NAME]`: two accounts of one market are two providers
+    installation: str  # the owner tag's value: what carries another one is not ours
+    clock: Clock
+    dice: Dice
+    offload: Offload
+    boot: Boot
+    state: Path  # a directory of its own on this host, for what must survive a restart
+
+
 class Provider(Protocol):
     """A market. Raises only `ProviderError`s. Nothing raises NotImplementedError: what a market
-    cannot do is a number in its capabilities."""
+    cannot do is a number in its capabilities.
+
+    An entry point of `treasury.providers` names a class that is made with `(settings, site)`; its
+    attribute `Settings` is the msgspec Struct of its configuration, and `Capabilities` may depend
+    on them. Nothing is sent while it is made.
+    """
 
     name: str
     capabilities: Capabilities
@@ -70,7 +100,9 @@ class Provider(Protocol):
         ...
 
     async def acquire(self, request: Acquire) -> None:
-        """Ask for machines. The token makes it idempotent; the outcome is seen in `leases()`."""
+        """Ask for machines, all or nothing. The token makes it idempotent where the capabilities
+        say so; what was granted is seen in `leases()`. Raises Declined: it did not happen;
+        Unreachable, Throttled: not sent; OutcomeUnknown: anything else, a time-out included."""
         ...
 
     async def release(self, request: Release) -> None:
@@ -78,11 +110,15 @@ class Provider(Protocol):
         ...
 
     async def leases(self) -> Sequence[LeaseSeen]:
-        """The provider's truth about everything that carries our tag."""
+        """The provider's truth about everything that carries our tag: complete, or it raises."""
         ...
 
     async def rebid(self, request: ChangeBid) -> None:
         """Change a bid, where the market takes them."""
+        ...
+
+    async def close(self) -> None:
+        """Release connections and threads; machines go on."""
         ...
 
 
@@ -139,4 +175,14 @@ class Store(Protocol):
         ...
 
 
-__all__ = ["Clock", "Dice", "Offload", "Provider", "Runner", "Store", "Strategy"]
+__all__ = [
+    "Boot",
+    "Clock",
+    "Dice",
+    "Offload",
+    "Provider",
+    "Runner",
+    "Site",
+    "Store",
+    "Strategy",
+]

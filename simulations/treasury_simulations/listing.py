@@ -40,6 +40,7 @@ class Listing:
                 machine.granted_at,
                 machine.rates[0][1],
                 machine.gang.token,
+                ready=machine.ready,
             )
             for machine in [*gone, *machines]
             if machine.pool.provider is provider and machine.granted_at <= as_of

@@ -139,7 +139,7 @@ def test_a_request_without_an_outcome_keeps_its_hold_until_a_listing_resolves_it
     assert isinstance(acquire, Acquire)
     table.turn(e.AcquireUnknown(1, 0))
     assert table.book.ledger.holds
-    seen = e.LeaseSeen(1, 1, "i-1", 0, NANO, acquire.token)
+    seen = e.LeaseSeen(1, 1, "i-1", 0, NANO, acquire.token, ready=True)
     table.turn(e.SeeLeases("aws", (seen,), HOUR), at=HOUR)
     table.begin()
     assert table.book.jobs["j"].state is JobState.RUNNING

@@ -110,7 +110,7 @@ def test_journal_of_one_kind(db: Path) -> None:
     holds = [t for turn in JOURNAL for t in turn.transfers if t.kind.value == "hold"]
     assert len(rows) == len(holds)
     assert {row["kind"] for row in rows} == {"hold"}
-    with pytest.raises(BadValue, match=r"--kind 'hodl' .* one of acquire, action_refused"):
+    with pytest.raises(BadValue, match=r"--kind 'hodl' .* one of acquire, .*action_refused"):
         run(db, "journal", "--kind", "hodl")
 
 

@@ -24,8 +24,8 @@ def test_a_listing_names_every_machine_with_its_tag() -> None:
     token = request_token("test", 1, 1)
     assert (listing.provider, listing.at) == ("aws", HOUR)
     assert listing.leases == (
-        LeaseSeen(1, 1, "aws-1", HOUR, NANO, token),
-        LeaseSeen(2, 1, "aws-2", HOUR, NANO, token),
+        LeaseSeen(1, 1, "aws-1", HOUR, NANO, token, ready=True),
+        LeaseSeen(2, 1, "aws-2", HOUR, NANO, token, ready=True),
     )
 
 

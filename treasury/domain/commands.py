@@ -3,6 +3,7 @@
 import msgspec
 
 from treasury.domain.ids import JobId, LeaseId, OfferId, PlacementId, ProviderName, Token
+from treasury.domain.task import Task
 
 
 class Acquire(msgspec.Struct, frozen=True, tag="acquire"):
@@ -20,10 +21,15 @@ class Acquire(msgspec.Struct, frozen=True, tag="acquire"):
 
 
 class Release(msgspec.Struct, frozen=True, tag="release"):
-    """Give a machine back. Idempotent: already gone is success."""
+    """Give a machine back. Idempotent: already gone is success.
+
+    machine: the provider's name for it, so that a listing that lags cannot hide it; empty where
+    the book does not know one.
+    """
 
     provider: ProviderName
     lease: LeaseId
+    machine: str = ""
 
 
 class ChangeBid(msgspec.Struct, frozen=True, tag="change_bid"):
@@ -32,16 +38,21 @@ class ChangeBid(msgspec.Struct, frozen=True, tag="change_bid"):
     provider: ProviderName
     lease: LeaseId
     bid: int
+    machine: str = ""
 
 
 class StartWork(msgspec.Struct, frozen=True, tag="start_work"):
-    """Start a job on ready machines, from a checkpoint at `work_done` [reference ns]."""
+    """Start a job on ready machines, from a checkpoint at `work_done` [reference ns].
+
+    task: what to run; None where the machines belong to a pretend world.
+    """
 
     provider: ProviderName
     job: JobId
     placement: PlacementId
     leases: tuple[LeaseId, ...]
     work_done: int
+    task: Task | None = None
 
 
 class StopWork(msgspec.Struct, frozen=True, tag="stop_work"):
@@ -50,6 +61,7 @@ class StopWork(msgspec.Struct, frozen=True, tag="stop_work"):
     provider: ProviderName
     job: JobId
     placement: PlacementId
+    leases: tuple[LeaseId, ...] = ()
 
 
 Command = Acquire | Release | ChangeBid | StartWork | StopWork

@@ -28,6 +28,8 @@ from treasury.domain.facts_money import (
     SoftCapReached,
 )
 from treasury.domain.facts_work import (
+    ActionRecommended,
+    ConductChanged,
     DeadlineMissed,
     JobApproved,
     JobEnded,
@@ -45,6 +47,7 @@ from treasury.domain.facts_work import (
     MigrationFinished,
     PlacementClosed,
     PlacementOpened,
+    ProviderDrained,
     SwitchPlanned,
     WorkCheckpointed,
     WorkRunning,
@@ -60,6 +63,7 @@ from treasury.domain.inputs import (
     CancelJob,
     ChangeBudget,
     Configure,
+    DrainProvider,
     FreezeBudget,
     LeaseSeen,
     ListOffers,
@@ -67,9 +71,12 @@ from treasury.domain.inputs import (
     MachineNoticed,
     MachineReady,
     MachineReleased,
+    MoveJob,
+    PreemptJob,
     Propose,
     SeeLeases,
     SeeQuotes,
+    SetConduct,
     SubmitJob,
     Wake,
     WorkBegan,
@@ -101,6 +108,10 @@ Input = (
     | FreezeBudget
     | ApproveJob
     | BookBill
+    | PreemptJob
+    | MoveJob
+    | DrainProvider
+    | SetConduct
     | Propose
     | Wake
 )
@@ -147,6 +158,9 @@ Fact = (
     | JobRequeued
     | JobEnded
     | DeadlineMissed
+    | ProviderDrained
+    | ConductChanged
+    | ActionRecommended
     | ActionRefused
     | Discrepancy
 )
@@ -155,6 +169,7 @@ __all__ = [
     "AcquireDeclined",
     "AcquireGranted",
     "AcquireUnknown",
+    "ActionRecommended",
     "ActionRefused",
     "ApproveJob",
     "BidChanged",
@@ -167,11 +182,13 @@ __all__ = [
     "BudgetResized",
     "CancelJob",
     "ChangeBudget",
+    "ConductChanged",
     "Configure",
     "Configured",
     "DayOpened",
     "DeadlineMissed",
     "Discrepancy",
+    "DrainProvider",
     "Fact",
     "FreezeBudget",
     "Input",
@@ -196,6 +213,7 @@ __all__ = [
     "MachineReady",
     "MachineReleased",
     "MigrationFinished",
+    "MoveJob",
     "OfferQuarantined",
     "OffersListed",
     "PeriodOpened",
@@ -203,12 +221,15 @@ __all__ = [
     "PlacementOpened",
     "PlanRequested",
     "PlanTaken",
+    "PreemptJob",
     "Propose",
+    "ProviderDrained",
     "QuoteRejected",
     "Quoted",
     "RefusalTolerated",
     "SeeLeases",
     "SeeQuotes",
+    "SetConduct",
     "SoftCapReached",
     "SubmitJob",
     "SwitchPlanned",

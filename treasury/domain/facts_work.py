@@ -5,11 +5,13 @@ Instants and durations are ns, money micro-USD, rates nano-USD/h.
 
 import msgspec
 
+from treasury.domain.budget import Mode
 from treasury.domain.ids import (
     JobId,
     LeaseId,
     OfferId,
     PlacementId,
+    ProviderName,
     Token,
 )
 from treasury.domain.job import JobSpec
@@ -193,6 +195,30 @@ class JobEnded(msgspec.Struct, frozen=True, tag="job_ended"):
     at: int
     state: str
     detail: str = ""
+
+
+class ProviderDrained(msgspec.Struct, frozen=True, tag="provider_drained"):
+    """Nothing new is taken at a provider any more, or it is again."""
+
+    provider: ProviderName
+    drained: bool
+    by: str
+
+
+class ConductChanged(msgspec.Struct, frozen=True, tag="conduct_changed"):
+    """How plans are treated from now on."""
+
+    conduct: Mode
+    by: str
+
+
+class ActionRecommended(msgspec.Struct, frozen=True, tag="action_recommended"):
+    """What would have been done, had plans been carried out: the action in words."""
+
+    job: JobId
+    action: str
+    offer: OfferId | None = None
+    bid: int = 0
 
 
 class DeadlineMissed(msgspec.Struct, frozen=True, tag="deadline_missed"):

@@ -6,11 +6,12 @@ Instants and durations are ns, money micro-USD, rates nano-USD/h.
 import msgspec
 
 from treasury.domain.bill import BillPart
-from treasury.domain.budget import Budget
+from treasury.domain.budget import Budget, Mode
 from treasury.domain.ids import (
     CostCentre,
     JobId,
     LeaseId,
+    OfferId,
     PlacementId,
     ProviderName,
     Token,
@@ -147,7 +148,12 @@ class WorkEnded(msgspec.Struct, frozen=True, tag="work_ended"):
 
 
 class LeaseSeen(msgspec.Struct, frozen=True):
-    """A provider's word about a machine that carries our tag."""
+    """A provider's word about a machine that carries our tag.
+
+    rate: what it costs now [nano-USD/h], 0 where the listing does not say. ready: it has booted,
+    where the provider knows (elsewhere the machine itself reports). ended_at: billing ended then
+    [ns], where gone machines stay listed for a while; cause: why it ended, in our words.
+    """
 
     lease: LeaseId
     placement: PlacementId
@@ -155,6 +161,9 @@ class LeaseSeen(msgspec.Struct, frozen=True):
     granted_at: int
     rate: int
     token: Token
+    ready: bool = False
+    ended_at: int | None = None
+    cause: str = ""
 
 
 class SeeLeases(msgspec.Struct, frozen=True, tag="see_leases"):
@@ -188,6 +197,40 @@ class ApproveJob(msgspec.Struct, frozen=True, tag="approve_job"):
     """Somebody says yes to a job that is expected to cost much."""
 
     job: JobId
+    by: str
+
+
+class PreemptJob(msgspec.Struct, frozen=True, tag="preempt_job"):
+    """Somebody wants a job stopped at a checkpoint and back in the queue."""
+
+    job: JobId
+    by: str
+
+
+class MoveJob(msgspec.Struct, frozen=True, tag="move_job"):
+    """Somebody wants a job on an offer: a queued one is placed there, a running one migrated.
+    bid: the most we pay per machine [nano-USD/h]."""
+
+    job: JobId
+    offer: OfferId
+    bid: int
+    by: str
+
+
+class DrainProvider(msgspec.Struct, frozen=True, tag="drain_provider"):
+    """Somebody wants a provider left: nothing new is taken there and jobs leave at a checkpoint;
+    or has it back."""
+
+    provider: ProviderName
+    drained: bool
+    by: str
+
+
+class SetConduct(msgspec.Struct, frozen=True, tag="set_conduct"):
+    """Somebody decides how plans are treated: carried out (ENFORCE), only written down
+    (RECOMMEND), or not made at all (OBSERVE). Running work goes on, and is metered, in each."""
+
+    conduct: Mode
     by: str
 
 

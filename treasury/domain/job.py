@@ -7,6 +7,7 @@ import msgspec
 from treasury.domain.errors import InvariantBroken
 from treasury.domain.ids import CostCentre, JobId
 from treasury.domain.market import Offer
+from treasury.domain.task import Task
 
 # Throughput relative to the reference accelerator, in thousandths: integers replay exactly.
 REFERENCE_THROUGHPUT = 1_000
@@ -137,3 +138,4 @@ class JobSpec(msgspec.Struct, frozen=True):
     max_rate: int = 0
     interruptible: bool = True
     labels: dict[str, str] = {}
+    task: Task | None = None

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from treasury.budget.levels import Level
-from treasury.domain.budget import Budget
+from treasury.domain.budget import Budget, Mode
 from treasury.domain.ids import (
     CostCentre,
     JobId,
@@ -104,6 +104,8 @@ class JobRecord(msgspec.Struct):
     refusal: tuple[Why, CostCentre | None] | None = None
     tolerated: tuple[Why, ...] = ()
     approved: bool = False
+    recommended: tuple[str, OfferId | None] | None = None
+    failures: int = 0
 
 
 class BudgetRecord(msgspec.Struct):
@@ -166,6 +168,8 @@ class Book:
         self.plan_version = 0
         self.plan_pending = False
         self.plan_at = NEVER
+        self.conduct = Mode.ENFORCE
+        self.drained: dict[ProviderName, None] = {}
         # Derived from the above, for speed; not part of the digest.
         self.order: list[QueueKey] = []
         self.routes_of: dict[CostCentre, list[tuple[str, str | None]]] = {}
@@ -183,6 +187,7 @@ class Book:
         state = {
             "at": (self.seq, self.now, self.last_placement, self.last_lease, self.bills),
             "plan": (self.plan_version, self.plan_pending, self.plan_at),
+            "orders": (self.conduct, sorted(self.drained)),
             "settings": self.settings,
             "accounts": ledger.accounts,
             "holds": sorted(ledger.holds.items()),
@@ -298,6 +303,11 @@ class Book:
                     total += holds[lease.holds[0]].amount
         return total
 
+    def funded_until(self, lease: LeaseRecord) -> int:
+        """Until when [ns] the holds of a granted machine pay for it, a release's time kept back:
+        whatever stops the machine by itself must do so by then."""
+        return lease.rated_until + self.settings.horizon
+
     # --- views -----------------------------------------------------------------------------------
 
     def job_view(self, job: JobId) -> JobView:
@@ -333,6 +343,6 @@ class Book:
                 record.depth,
                 record.in_use,
                 record.observed_at,
-                record.quarantined_until,
+                NEVER if record.offer.provider in self.drained else record.quarantined_until,
             )
         return view

@@ -12,13 +12,14 @@ from heapq import heappop
 from typing import Any
 
 from treasury.domain import events as e
+from treasury.domain.budget import Mode
 from treasury.domain.errors import InvariantBroken
 from treasury.domain.ids import LeaseId
 from treasury.domain.job import JobState
 from treasury.domain.lease import LeaseState
 from treasury.domain.time import NEVER
 from treasury.domain.turn import Turn
-from treasury.engine import billing, funding, jobs, lifecycle, market, reconcile
+from treasury.engine import billing, funding, jobs, lifecycle, market, operators, reconcile
 from treasury.engine.book import Book
 from treasury.engine.draft import Draft
 from treasury.engine.metering import meter
@@ -93,7 +94,8 @@ def _wake_at(book: Book) -> int:
         wake = book.calendar[0][0]
     if book.plan_timers and book.plan_timers[0] < wake:
         wake = book.plan_timers[0]
-    if book.plan_at < wake and not book.plan_pending and book.jobs:
+    observing = book.conduct is Mode.OBSERVE
+    if book.plan_at < wake and not book.plan_pending and book.jobs and not observing:
         wake = book.plan_at
     return wake
 
@@ -133,6 +135,10 @@ _HANDLERS: dict[type, Callable[[Draft, Any], None]] = {
     e.WorkStopped: lifecycle.stopped,
     e.WorkEnded: lifecycle.ended,
     e.SeeLeases: reconcile.see_leases,
+    e.PreemptJob: operators.preempt,
+    e.MoveJob: operators.move,
+    e.DrainProvider: operators.drain,
+    e.SetConduct: operators.set_conduct,
     e.Propose: lambda draft, event: take_plan(draft, event.plan),
     e.Wake: _wake,
 }

@@ -49,7 +49,7 @@ class Draft:
             lease = self.book.leases.get(lease_id)
             if lease is not None and lease.state in (LeaseState.GRANTED, LeaseState.READY):
                 self.emit(LeaseReleasing(lease_id, cause))
-                self.commands.append(stop(Release(lease.provider, lease_id)))
+                self.commands.append(stop(Release(lease.provider, lease_id, lease.machine)))
 
     def close(self, placement: PlacementRecord, cause: str) -> None:
         """End a job's binding to a placement and give its machines back."""
@@ -61,11 +61,14 @@ class Draft:
         useful_from = self.now + job.spec.start_overhead
         self.emit(WorkStarting(job.spec.id, placement.id, self.now, useful_from))
         provider = self.book.offers[placement.offer].offer.provider
-        self.commands.append(
-            start(StartWork(provider, job.spec.id, placement.id, placement.leases, job.work_done))
+        spec = job.spec
+        order = StartWork(
+            provider, spec.id, placement.id, placement.leases, job.work_done, spec.task
         )
+        self.commands.append(start(order))
 
     def stop_work(self, job: JobRecord, placement: PlacementRecord) -> None:
         """Have a job checkpointed and stopped on a placement's machines."""
         provider = self.book.offers[placement.offer].offer.provider
-        self.commands.append(stop(StopWork(provider, job.spec.id, placement.id)))
+        order = StopWork(provider, job.spec.id, placement.id, placement.leases)
+        self.commands.append(stop(order))

@@ -140,6 +140,10 @@ def ended(draft: Draft, event: e.WorkEnded) -> None:
         draft.emit(e.WorkRunning(event.job, event.placement, event.at))
     cause = "failed" if event.error else "finished"
     _abandon(draft, job, cause)
+    task = job.spec.task
+    if event.error and task is not None and job.failures < task.retries:
+        requeue(draft, job, job.work_done, cause)
+        return
     draft.emit(e.JobEnded(event.job, event.at, cause, event.error))
 
 

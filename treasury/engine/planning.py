@@ -6,8 +6,10 @@ the job still in a state for it, does the offer still fit, do all budgets above 
 
 from treasury.budget.guard import admit, clamp_bid
 from treasury.budget.levels import SpendRequest
+from treasury.domain.budget import Mode
 from treasury.domain.commands import Acquire, ChangeBid
 from treasury.domain.events import (
+    ActionRecommended,
     ActionRefused,
     BidChanged,
     JobWaits,
@@ -73,6 +75,8 @@ def request_plan(draft: Draft) -> None:
     book = draft.book
     if book.plan_at > draft.now or book.plan_pending or not book.jobs:
         return
+    if book.conduct is Mode.OBSERVE:
+        return
     version = book.plan_version + 1
     draft.emit(PlanRequested(version))
     draft.propose = version
@@ -84,7 +88,11 @@ def take_plan(draft: Draft, plan: Plan) -> None:
     if not book.plan_pending or plan.version != book.plan_version:
         return
     approved = refused = 0
+    carried_out = book.conduct is Mode.ENFORCE
     for action in plan.actions:
+        if not carried_out:
+            _recommend(draft, action)
+            continue
         refusal = _act(draft, action)
         if refusal is None:
             approved += 1
@@ -94,6 +102,18 @@ def take_plan(draft: Draft, plan: Plan) -> None:
     for left_out in plan.left_out:
         _waits(draft, left_out)
     draft.emit(PlanTaken(plan.version, approved, refused, plan.review_at))
+
+
+def _recommend(draft: Draft, action: Action) -> None:
+    """Write down what would be done, unless that stands already."""
+    job = draft.book.jobs.get(action.job)
+    if job is None:
+        return
+    text = type(action).__name__.lower()
+    offer = action.offer if isinstance(action, Place | Migrate) else None
+    bid = 0 if isinstance(action, Preempt) else action.bid
+    if job.recommended != (text, offer):
+        draft.emit(ActionRecommended(action.job, text, offer, bid))
 
 
 def _waits(draft: Draft, left_out: LeftOut) -> None:
@@ -179,6 +199,10 @@ def place(
         return Refused(job=spec.id, why=Why.NO_FIT, message=f"{offer_id} does not fit the job")
     if record.rate < 0:
         return _stale(spec.id, f"{offer_id} has no price yet")
+    if offer.provider in book.drained:
+        return Refused(
+            job=spec.id, why=Why.NOT_ALLOWED, message=f"{offer.provider} is being drained"
+        )
     if draft.now < record.quarantined_until:
         return Refused(job=spec.id, why=Why.QUARANTINED, message=f"{offer_id} refused lately")
     age_max = book.settings.quote_age_max
@@ -266,7 +290,7 @@ def _rebid(draft: Draft, job: JobRecord, action: Rebid) -> Refused | None:
         request = SpendRequest(
             job.spec, record.offer, 1, record.rate, bid, more * len(leases), job.cost, draft.now
         )
-        verdict, _ = admit(request, levels, ChangeBid(lease.provider, lease.id, bid))
+        verdict, _ = admit(request, levels, ChangeBid(lease.provider, lease.id, bid, lease.machine))
         if isinstance(verdict, Refused):
             return verdict
         verdicts.append(verdict)

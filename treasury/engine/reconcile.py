@@ -2,7 +2,7 @@
 
 An orphan (they bill us, we do not know it) is released. A ghost (we think it lives, they do not
 list it) counts as lost once the listing is late enough to know. A request without an outcome is
-resolved.
+resolved. Listings are also how grants and boots are learned where nobody pushes them.
 """
 
 from treasury.budget.guard import stop
@@ -10,7 +10,11 @@ from treasury.domain import events as e
 from treasury.domain.commands import Release
 from treasury.domain.lease import LeaseState
 from treasury.engine import lifecycle
+from treasury.engine.book import LeaseRecord
 from treasury.engine.draft import Draft
+
+_ASKED = (LeaseState.REQUESTED, LeaseState.UNRESOLVED)
+_HELD = (LeaseState.GRANTED, LeaseState.READY)
 
 
 def see_leases(draft: Draft, event: e.SeeLeases) -> None:
@@ -21,40 +25,62 @@ def see_leases(draft: Draft, event: e.SeeLeases) -> None:
     for item in event.leases:
         lease = book.leases.get(item.lease)
         if lease is None:
-            draft.emit(e.Discrepancy(f"orphan {item.machine}: released"))
-            draft.commands.append(stop(Release(event.provider, item.lease)))
-        elif lease.state in (LeaseState.REQUESTED, LeaseState.UNRESOLVED):
+            if item.ended_at is None:
+                draft.emit(e.Discrepancy(f"orphan {item.machine}: released"))
+                draft.commands.append(stop(Release(event.provider, item.lease, item.machine)))
+        elif lease.state in _ASKED:
             placements.setdefault(item.placement, []).append(item)
     for found in placements.values():
         _adopt(draft, found)
     for lease_id, lease in list(book.leases.items()):
-        if lease.provider != event.provider or lease_id in seen or lease_id not in book.leases:
+        if lease.provider != event.provider or lease_id not in book.leases:
             continue
-        lag = book.offers[lease.offer].offer.capabilities.listing_lag_ns
-        placement = book.placements[lease.placement]
-        if lease.state is LeaseState.UNRESOLVED:
-            if event.at - placement.requested_at > 2 * lag:
-                gone = e.AcquireDeclined(placement.id, "NoCapacity", event.at)
-                lifecycle.declined(draft, gone)
-        elif lease.state in (LeaseState.GRANTED, LeaseState.READY):
-            if event.at - lease.granted_at > lag:
-                draft.emit(e.Discrepancy(f"ghost {lease.machine}: counted as lost"))
-                lifecycle.lost(draft, e.MachineLost(lease_id, event.at, "ghost"))
+        item_seen = seen.get(lease_id)
+        if item_seen is None:
+            _missing(draft, lease, event.at)
+        else:
+            _follow(draft, lease, item_seen)
+
+
+def _follow(draft: Draft, lease: LeaseRecord, item: e.LeaseSeen) -> None:
+    """Take over what a listing says of a machine we hold: that it has booted, or has ended."""
+    if item.ended_at is not None:
+        if lease.state in _HELD:
+            cause = item.cause or "interrupted"
+            lifecycle.lost(draft, e.MachineLost(lease.id, item.ended_at, cause))
         elif lease.state is LeaseState.RELEASING:
-            lifecycle.released(draft, e.MachineReleased(lease_id, event.at))
+            lifecycle.released(draft, e.MachineReleased(lease.id, item.ended_at))
+    elif item.ready and lease.state is LeaseState.GRANTED:
+        lifecycle.ready(draft, e.MachineReady(lease.id, draft.now))
+
+
+def _missing(draft: Draft, lease: LeaseRecord, at: int) -> None:
+    """Draw the conclusion from a machine that is not listed, as late as the listing may be."""
+    book = draft.book
+    lag = book.offers[lease.offer].offer.capabilities.listing_lag_ns
+    placement = book.placements[lease.placement]
+    if lease.state is LeaseState.UNRESOLVED:
+        if at - placement.requested_at > 2 * lag:
+            lifecycle.declined(draft, e.AcquireDeclined(placement.id, "NoCapacity", at))
+    elif lease.state in _HELD:
+        if at - lease.granted_at > lag:
+            draft.emit(e.Discrepancy(f"ghost {lease.machine}: counted as lost"))
+            lifecycle.lost(draft, e.MachineLost(lease.id, at, "ghost"))
+    elif lease.state is LeaseState.RELEASING:
+        lifecycle.released(draft, e.MachineReleased(lease.id, at))
 
 
 def _adopt(draft: Draft, found: list[e.LeaseSeen]) -> None:
-    """A request whose outcome we did not know was granted after all."""
+    """A request was granted: we were not told, or did not know."""
     first = found[0]
     placement = draft.book.placements[first.placement]
     if len(found) < len(placement.leases):
         return
     by_lease = {item.lease: item for item in found}
     machines = tuple(by_lease[lease].machine for lease in placement.leases)
-    event = e.AcquireGranted(
-        first.token, placement.id, machines, max(i.granted_at for i in found), first.rate
-    )
+    # A listing without prices leaves the last quote, and the bid where there is none.
+    quoted = draft.book.offers[placement.offer].rate
+    rate = first.rate or (quoted if 0 < quoted <= placement.bid else placement.bid)
+    granted_at = max(item.granted_at for item in found)
+    event = e.AcquireGranted(first.token, placement.id, machines, granted_at, rate)
     lifecycle.granted(draft, event)
-    for lease in placement.leases:
-        lifecycle.ready(draft, e.MachineReady(lease, draft.now))

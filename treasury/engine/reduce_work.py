@@ -60,6 +60,7 @@ def _placement_opened(book: Book, fact: e.PlacementOpened) -> None:
     job.switch = None
     job.waits = None
     job.refusal = None
+    job.recommended = None
     if fact.migration:
         job.successor = fact.placement
         book.job_views.pop(fact.job, None)
@@ -193,6 +194,8 @@ def _job_requeued(book: Book, fact: e.JobRequeued) -> None:
     job.switch = None
     if fact.cause == "interrupted":
         job.interruptions += 1
+    elif fact.cause == "failed":
+        job.failures += 1
     move_job(book, job, JobState.QUEUED)
     plan_by(book, book.now)
 
@@ -206,6 +209,28 @@ def _job_ended(book: Book, fact: e.JobEnded) -> None:
     book.ended[fact.job] = fact.state
     if book.queued:
         plan_by(book, book.now)
+
+
+def _provider_drained(book: Book, fact: e.ProviderDrained) -> None:
+    if fact.drained:
+        book.drained[fact.provider] = None
+    else:
+        book.drained.pop(fact.provider, None)
+    for offer, record in book.offers.items():
+        if record.offer.provider == fact.provider:
+            book.offer_views.pop(offer, None)
+    plan_by(book, book.now)
+
+
+def _conduct_changed(book: Book, fact: e.ConductChanged) -> None:
+    book.conduct = fact.conduct
+    for job in book.jobs.values():
+        job.recommended = None
+    plan_by(book, book.now)
+
+
+def _action_recommended(book: Book, fact: e.ActionRecommended) -> None:
+    book.jobs[fact.job].recommended = (fact.action, fact.offer)
 
 
 def _deadline_missed(book: Book, fact: e.DeadlineMissed) -> None:
@@ -232,4 +257,7 @@ REDUCERS: dict[type, Callable[[Book, Any], None]] = {
     e.JobRequeued: _job_requeued,
     e.JobEnded: _job_ended,
     e.DeadlineMissed: _deadline_missed,
+    e.ProviderDrained: _provider_drained,
+    e.ConductChanged: _conduct_changed,
+    e.ActionRecommended: _action_recommended,
 }

@@ -104,6 +104,7 @@ class Rules:
     churn_price: int = 0
     residence: int = 1_800
     loss_cap: int = 900_000
+    by_work: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,96 @@
+"""What people order of the engine: preempt, move, drain, and how plans are treated."""
+
+from tests.support.table import A, B, Table
+from treasury.domain import events as e
+from treasury.domain.budget import Mode
+from treasury.domain.commands import Acquire, Release, StopWork
+from treasury.domain.job import JobState
+from treasury.domain.money import NANO
+from treasury.domain.plan import Place, Why
+from treasury.engine import snapshot
+
+
+def test_a_preempted_job_stops_at_a_checkpoint_and_waits_again():
+    """The order leads to a stop, then the queue; its machine goes back."""
+    table = Table()
+    table.run()
+    table.turn(e.PreemptJob("j", "ann"))
+    assert any(isinstance(c, StopWork) and c.leases == (1,) for c in table.commands)
+    table.turn(e.WorkStopped("j", 1, table.book.now, 0))
+    assert table.book.jobs["j"].state is JobState.QUEUED
+    assert [c.machine for c in table.commands if isinstance(c, Release)] == ["i-1"]
+    table.check()
+
+
+def test_a_queued_job_is_placed_where_a_person_says_and_refusals_are_always_told():
+    """An order passes the guard: a bid below the price is refused, each time it is given."""
+    table = Table()
+    table.submit()
+    for _ in range(2):
+        table.turn(e.MoveJob("j", A.id, 1, "ann"))
+    assert [f.why for f in table.facts(e.ActionRefused)] == [Why.TOO_DEAR, Why.TOO_DEAR]
+    table.turn(e.MoveJob("j", A.id, 3 * NANO, "ann"))
+    assert isinstance(table.commands[0], Acquire)
+    table.check()
+
+
+def test_a_running_job_is_migrated_where_a_person_says():
+    """The move is make before break: the successor is acquired while the job runs on."""
+    table = Table()
+    table.run()
+    table.turn(e.MoveJob("j", B.id, 9 * NANO, "ann"))
+    job = table.book.jobs["j"]
+    assert job.state is JobState.RUNNING and job.successor == 2
+    table.check()
+
+
+def test_a_drained_provider_loses_its_jobs_and_gets_no_new_ones():
+    """Jobs leave at a checkpoint, offers are out of reach in the snapshot, orders are refused."""
+    table = Table()
+    table.run()
+    table.turn(e.DrainProvider("aws", True, "ann"))
+    assert table.book.jobs["j"].state is JobState.STOPPING
+    table.turn(e.WorkStopped("j", 1, table.book.now, 0))
+    views = {view.offer.id: view for view in snapshot(table.book, table.book.now).offers}
+    assert views[A.id].free(table.book.now) == 0
+    table.turn(e.MoveJob("j", A.id, 3 * NANO, "ann"))
+    assert table.facts(e.ActionRefused)[-1].why is Why.NOT_ALLOWED
+    table.turn(e.DrainProvider("aws", False, "ann"))
+    table.turn(e.MoveJob("j", A.id, 3 * NANO, "ann"))
+    assert table.book.jobs["j"].state is JobState.ACQUIRING
+    table.check()
+
+
+def test_recommended_actions_are_written_down_and_not_done():
+    """In recommend mode a plan leaves one fact an action and no command; in observe mode none is
+    asked for."""
+    table = Table()
+    table.turn(e.SetConduct(Mode.RECOMMEND, "ann"))
+    table.submit()
+    table.plan(Place("j", A.id, 3 * NANO))
+    assert [f.offer for f in table.facts(e.ActionRecommended)] == [A.id]
+    assert not table.commands and table.book.jobs["j"].state is JobState.QUEUED
+    table.turn(e.SetConduct(Mode.OBSERVE, "ann"))
+    asked = table.book.plan_version
+    table.turn(e.Wake(), at=table.book.now + 10 * table.book.settings.tick)
+    assert table.book.plan_version == asked
+    table.check()
+
+
+def test_a_listing_tells_boots_and_ends():
+    """Grant, boot and end of a machine are taken from listings; an end counts at its instant."""
+    table = Table()
+    table.submit()
+    table.plan(Place("j", A.id, 3 * NANO))
+    token = table.commands[0].token
+    table.turn(e.SeeLeases("aws", (e.LeaseSeen(1, 1, "i-1", 0, 0, token),), 0))
+    assert table.book.jobs["j"].state is JobState.ACQUIRING
+    ready = e.LeaseSeen(1, 1, "i-1", 0, 0, token, ready=True)
+    table.turn(e.SeeLeases("aws", (ready,), 5), at=5)
+    assert table.book.jobs["j"].state is JobState.STARTING
+    gone = e.LeaseSeen(1, 1, "i-1", 0, 0, token, ended_at=7, cause="interrupted")
+    table.turn(e.SeeLeases("aws", (gone,), 9), at=9)
+    assert table.facts(e.LeaseEnded)[-1].at == 7
+    table.turn(e.SeeLeases("aws", (gone,), 10), at=10)
+    assert not table.facts(e.Discrepancy)
+    table.check()
