@@ -1,12 +1,15 @@
 """What people order of the engine: preempt, move, drain, and how plans are treated."""
 
+import msgspec
+
 from tests.support.table import A, B, Table
 from treasury.domain import events as e
-from treasury.domain.budget import Mode
-from treasury.domain.commands import Acquire, Release, StopWork
+from treasury.domain.budget import Budget, Mode
+from treasury.domain.commands import Acquire, ChangeBid, Release, StopWork
 from treasury.domain.job import JobState
-from treasury.domain.money import NANO
-from treasury.domain.plan import Place, Why
+from treasury.domain.market import Capabilities
+from treasury.domain.money import MICRO, NANO
+from treasury.domain.plan import Place, Rebid, Why
 from treasury.engine import snapshot
 
 
@@ -93,4 +96,26 @@ def test_a_listing_tells_boots_and_ends():
     assert table.facts(e.LeaseEnded)[-1].at == 7
     table.turn(e.SeeLeases("aws", (gone,), 10), at=10)
     assert not table.facts(e.Discrepancy)
+    table.check()
+
+
+def test_a_new_bid_is_judged_by_the_difference_to_the_one_it_replaces():
+    """Under a burn cap of 5 USD/h a bid of 3 may rise to 5 and not to 6, and may always fall."""
+    capped = Budget(cost_centre="team", amount=100 * MICRO, parent="org", burn_cap=5 * NANO)
+    table = Table(100 * MICRO, Budget(cost_centre="org", amount=100 * MICRO), capped)
+    bids = msgspec.structs.replace(A, capabilities=Capabilities(bids=True))
+    table.turn(e.ListOffers("aws", (bids, B)))
+    table.run()
+
+    def rebid(bid: int) -> None:
+        # A plan is asked for when a job waits; this one is a queue of one.
+        table.submit(f"asks-{bid}")
+        table.plan(Rebid("j", bid))
+
+    rebid(5 * NANO)
+    assert [c.bid for c in table.commands if isinstance(c, ChangeBid)] == [5 * NANO]
+    rebid(6 * NANO)
+    assert table.facts(e.ActionRefused)[-1].why is Why.PACING
+    rebid(2 * NANO)
+    assert table.book.placements[1].bid == 2 * NANO
     table.check()

@@ -7,7 +7,12 @@ level of the cost centre's tree; what only stops spending is let through.
 from collections.abc import Sequence
 
 from treasury.budget.levels import Level, SpendRequest
-from treasury.budget.policies import RENEWAL_POLICIES, START_POLICIES, Policy
+from treasury.budget.policies import (
+    REBID_POLICIES,
+    RENEWAL_POLICIES,
+    START_POLICIES,
+    Policy,
+)
 from treasury.domain.budget import Mode
 from treasury.domain.commands import Acquire, ChangeBid, Release, StartWork, StopWork
 from treasury.domain.money import format_rate
@@ -60,7 +65,11 @@ def admit(
             asked=request.amount,
         )
         return too_dear, ()
-    refusal, tolerated = _judge(request, levels, START_POLICIES)
+    if request.replaces >= request.bid:
+        # A lower bid frees money: nobody need agree.
+        return Approved(command), ()
+    policies = REBID_POLICIES if request.replaces else START_POLICIES
+    refusal, tolerated = _judge(request, levels, policies)
     return refusal or Approved(command), tolerated
 
 

@@ -35,6 +35,7 @@ class SpendRequest(msgspec.Struct, frozen=True, gc=False):
     rate: the offer's present rate, bid: the most we pay, both per machine [nano-USD/h].
     job_spent: what the job has cost and holds so far [micro-USD]. estimate: what it is expected
     to cost in all at the present rate [micro-USD]. approved: a person has said yes to it.
+    replaces: the bid [nano-USD/h] per machine that this one takes the place of, 0 for new machines.
     """
 
     spec: JobSpec
@@ -47,6 +48,7 @@ class SpendRequest(msgspec.Struct, frozen=True, gc=False):
     now: int
     estimate: int = 0
     approved: bool = False
+    replaces: int = 0
 
     @property
     def cost_centre(self) -> CostCentre:

@@ -126,7 +126,7 @@ def job_cap(level: Level, request: SpendRequest) -> Refused | None:
 def burn_cap(level: Level, request: SpendRequest) -> Refused | None:
     """All machines together may not cost more an hour than the cap."""
     cap = level.budget.burn_cap
-    asked = request.bid * request.machines
+    asked = (request.bid - request.replaces) * request.machines
     if cap and level.burn + asked > cap:
         return _refuse(
             level,
@@ -217,6 +217,17 @@ START_POLICIES: tuple[Policy, ...] = (
     price_ceiling,
     time_window,
     approval,
+    job_cap,
+    burn_cap,
+    day_cap,
+    pacing,
+    reserve,
+    hard_limit,
+)
+# A higher bid for machines that run: their hours and markets were judged when they were taken.
+REBID_POLICIES: tuple[Policy, ...] = (
+    frozen,
+    price_ceiling,
     job_cap,
     burn_cap,
     day_cap,

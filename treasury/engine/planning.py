@@ -4,6 +4,8 @@ A plan is advice about a past instant. Each action is judged again against the b
 the job still in a state for it, does the offer still fit, do all budgets above it agree.
 """
 
+import msgspec
+
 from treasury.budget.guard import admit, clamp_bid
 from treasury.budget.levels import SpendRequest
 from treasury.domain.budget import Mode
@@ -278,19 +280,26 @@ def _rebid(draft: Draft, job: JobRecord, action: Rebid) -> Refused | None:
         )
     leases = [book.leases[i] for i in placement.leases if i in book.leases]
     levels = book.levels(job.spec.cost_centre)
-    wish = SpendRequest(
-        job.spec, record.offer, len(leases), record.rate, action.bid, 0, job.cost, draft.now
+    request = SpendRequest(
+        spec=job.spec,
+        offer=record.offer,
+        machines=len(leases),
+        rate=record.rate,
+        bid=action.bid,
+        amount=0,
+        job_spent=job.cost + book.held_for(job),
+        now=draft.now,
+        replaces=placement.bid,
     )
-    bid = clamp_bid(wish, levels)
-    more = max(
-        0, hold_amount(book, record.offer, bid) - hold_amount(book, record.offer, placement.bid)
-    )
+    bid = clamp_bid(request, levels)
+    held = hold_amount(book, record.offer, placement.bid)
+    more = max(0, hold_amount(book, record.offer, bid) - held)
+    request = msgspec.structs.replace(request, bid=bid, amount=more * len(leases))
     verdicts = []
     for lease in leases:
-        request = SpendRequest(
-            job.spec, record.offer, 1, record.rate, bid, more * len(leases), job.cost, draft.now
-        )
-        verdict, _ = admit(request, levels, ChangeBid(lease.provider, lease.id, bid, lease.machine))
+        command = ChangeBid(lease.provider, lease.id, bid, lease.machine)
+        verdict, tolerated = admit(request, levels, command)
+        _tolerate(draft, job, tolerated)
         if isinstance(verdict, Refused):
             return verdict
         verdicts.append(verdict)
