@@ -1,6 +1,7 @@
-"""Machines: shapes and the names of accelerators."""
+"""Machines: shapes, and the accelerators we know by name."""
 
 import re
+from typing import Final
 
 import msgspec
 
@@ -17,23 +18,52 @@ class Shape(msgspec.Struct, frozen=True, gc=False):
     instance: str = ""
 
 
-# Memory per accelerator [GiB], as the makers state it. Only models whose plain name says enough.
-_KNOWN = {
-    "A10": 24,
-    "A10G": 24,
-    "A100-40GB": 40,
-    "A100-80GB": 80,
-    "B200": 180,
-    "GH200": 96,
-    "H100": 80,
-    "H200": 141,
-    "K80": 12,
-    "L4": 24,
-    "P100": 16,
-    "T4": 16,
-    "V100": 16,
-}
-_ALIASES = {
+class Accelerator(msgspec.Struct, frozen=True, gc=False):
+    """A model of accelerator as its maker describes it.
+
+    memory_gib: of one. compute: CUDA compute capability, empty elsewhere. tflops: dense BF16, or
+    FP16 on those that have no BF16; rough, for orders of magnitude only.
+    """
+
+    name: str
+    vendor: str
+    variant: str
+    memory_gib: int
+    compute: str
+    tflops: int
+
+
+# Raised with each change of the table below: a model that is added was `unknown:` before.
+ACCELERATORS_VERSION: Final = 2
+
+# Only models whose plain name says enough; makers' data sheets.
+_ACCELERATORS: Final = (
+    Accelerator("A10", "nvidia", "PCIe", 24, "8.6", 125),
+    Accelerator("A10G", "nvidia", "PCIe", 24, "8.6", 70),
+    Accelerator("A100-40GB", "nvidia", "SXM", 40, "8.0", 312),
+    Accelerator("A100-80GB", "nvidia", "SXM", 80, "8.0", 312),
+    Accelerator("B200", "nvidia", "SXM", 180, "10.0", 2250),
+    Accelerator("B300", "nvidia", "SXM", 268, "10.3", 2250),
+    Accelerator("GB200", "nvidia", "superchip", 186, "10.0", 2500),
+    Accelerator("GH200", "nvidia", "superchip", 96, "9.0", 989),
+    Accelerator("H100", "nvidia", "SXM", 80, "9.0", 989),
+    Accelerator("H100-NVL", "nvidia", "NVL", 94, "9.0", 835),
+    Accelerator("H200", "nvidia", "SXM", 141, "9.0", 989),
+    Accelerator("K80", "nvidia", "PCIe", 12, "3.7", 0),
+    Accelerator("L4", "nvidia", "PCIe", 24, "8.9", 121),
+    Accelerator("L40S", "nvidia", "PCIe", 48, "8.9", 362),
+    Accelerator("M60", "nvidia", "PCIe", 8, "5.2", 0),
+    Accelerator("MI300X", "amd", "OAM", 192, "", 1307),
+    Accelerator("P100", "nvidia", "SXM", 16, "6.0", 21),
+    Accelerator("P4", "nvidia", "PCIe", 8, "6.1", 0),
+    Accelerator("RTX-PRO-6000", "nvidia", "PCIe", 96, "12.0", 500),
+    Accelerator("T4", "nvidia", "PCIe", 16, "7.5", 65),
+    Accelerator("T4G", "nvidia", "PCIe", 16, "7.5", 65),
+    Accelerator("V100", "nvidia", "SXM", 16, "7.0", 125),
+    Accelerator("V100-32GB", "nvidia", "SXM", 32, "7.0", 125),
+)
+_KNOWN: Final = {accelerator.name: accelerator for accelerator in _ACCELERATORS}
+_ALIASES: Final = {
     "A100": "A100-40GB",
     "A100-80G": "A100-80GB",
     "A100-40G": "A100-40GB",
@@ -61,6 +91,12 @@ def known_gpus() -> tuple[str, ...]:
     return tuple(_KNOWN)
 
 
+def accelerator(gpu: str) -> Accelerator | None:
+    """What we know of a model by our name for it."""
+    return _KNOWN.get(gpu)
+
+
 def gpu_memory_gib(gpu: str) -> int:
     """Memory of one accelerator [GiB]; 0 where unknown."""
-    return _KNOWN.get(gpu, 0)
+    known = _KNOWN.get(gpu)
+    return 0 if known is None else known.memory_gib
