@@ -10,6 +10,7 @@ from treasury.domain.job import JobState
 from treasury.domain.market import Capabilities
 from treasury.domain.money import MICRO, NANO
 from treasury.domain.plan import Place, Rebid, Why
+from treasury.domain.time import HOUR
 from treasury.engine import snapshot
 
 
@@ -118,4 +119,22 @@ def test_a_new_bid_is_judged_by_the_difference_to_the_one_it_replaces():
     assert table.facts(e.ActionRefused)[-1].why is Why.PACING
     rebid(2 * NANO)
     assert table.book.placements[1].bid == 2 * NANO
+    table.check()
+
+
+def test_a_listing_that_flickers_loses_nothing():
+    """Left out once and listed again, a machine stays ours; a second machine of its lease goes."""
+    table = Table()
+    table.run()
+    token = table.book.placements[1].token
+    table.turn(e.SeeLeases("aws", (), HOUR), at=HOUR)
+    assert table.book.leases[1].missing_since == HOUR
+    ours = e.LeaseSeen(1, 1, "i-1", 0, NANO, token, ready=True)
+    twin = e.LeaseSeen(1, 1, "i-2", 0, NANO, token, ready=True)
+    table.turn(e.SeeLeases("aws", (ours, twin), 2 * HOUR), at=2 * HOUR)
+    assert table.book.leases[1].missing_since == 0
+    assert [c.machine for c in table.commands if isinstance(c, Release)] == ["i-2"]
+    table.turn(e.MachineReleased(1, 2 * HOUR, "i-2"))
+    table.turn(e.SeeLeases("aws", (), 3 * HOUR), at=3 * HOUR)
+    assert table.book.jobs["j"].state is JobState.RUNNING
     table.check()

@@ -65,6 +65,12 @@ def test_concurrent_requests_cannot_all_pass() -> None:
     table.check()
 
 
+def unlisted(table: Table, since: int) -> None:
+    """The provider leaves the machine out of its listings from an instant on."""
+    for at in (since, since + 2 * MINUTE):
+        table.turn(e.SeeLeases("aws", (), at), at=at)
+
+
 @pytest.mark.parametrize("end", ["declined", "unknown", "cancelled", "lost", "ended", "ghost"])
 def test_holds_do_not_leak(end: str) -> None:
     """#27639, #28247: whatever becomes of a request, when it is over nothing is held for it."""
@@ -76,7 +82,7 @@ def test_holds_do_not_leak(end: str) -> None:
         table.turn(e.AcquireDeclined(1, "OfferGone", table.now))
     elif end == "unknown":
         table.turn(e.AcquireUnknown(1, table.now))
-        table.turn(e.SeeLeases("aws", (), table.now + MINUTE), at=table.now + MINUTE)
+        unlisted(table, table.now + MINUTE)
     elif end == "cancelled":
         table.turn(e.CancelJob("j"))
         table.turn(e.AcquireDeclined(1, "NoCapacity", table.now))
@@ -87,7 +93,7 @@ def test_holds_do_not_leak(end: str) -> None:
         if end == "lost":
             table.turn(e.MachineLost(1, table.now, "interrupted"))
         elif end == "ghost":
-            table.turn(e.SeeLeases("aws", (), table.now))
+            unlisted(table, table.now)
         else:
             table.turn(e.WorkEnded("j", 1, table.now))
             table.turn(e.MachineReleased(1, table.now))
@@ -187,7 +193,7 @@ def test_what_ends_without_a_word_is_not_booked_at_zero() -> None:
     table = Table()
     table.run()
     gone = 37 * MINUTE + 11 * SECOND
-    table.turn(e.SeeLeases("aws", (), gone), at=gone)
+    unlisted(table, gone)
     # Billed by the minute: 38 of them at 1 USD an hour, rounded up to a micro-dollar.
     assert table.book.ledger.account("expenses:gpu:team:aws").balance == 633_334
     assert table.book.level("org").spent == table.book.level("team").spent == 633_334

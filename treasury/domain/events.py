@@ -38,6 +38,7 @@ from treasury.domain.facts_work import (
     JobRequeued,
     JobWaits,
     LeaseEnded,
+    LeaseMissing,
     LeaseNoticed,
     LeaseReady,
     LeaseReleasing,
@@ -144,6 +145,7 @@ Fact = (
     | LeasesUnresolved
     | LeaseReady
     | LeaseNoticed
+    | LeaseMissing
     | LeaseReleasing
     | LeaseEnded
     | LeaseMetered
@@ -200,6 +202,7 @@ __all__ = [
     "JobWaits",
     "LeaseEnded",
     "LeaseMetered",
+    "LeaseMissing",
     "LeaseNoticed",
     "LeaseReady",
     "LeaseReleasing",

@@ -103,6 +103,13 @@ class LeaseNoticed(msgspec.Struct, frozen=True, tag="lease_noticed"):
     ends_at: int
 
 
+class LeaseMissing(msgspec.Struct, frozen=True, tag="lease_missing"):
+    """A machine we hold is not listed since an instant [ns]; 0: it is listed again."""
+
+    lease: LeaseId
+    since: int
+
+
 class LeaseReleasing(msgspec.Struct, frozen=True, tag="lease_releasing"):
     """We are giving a machine back, and why."""
 

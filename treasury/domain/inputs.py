@@ -106,10 +106,12 @@ class MachineLost(msgspec.Struct, frozen=True, tag="machine_lost"):
 
 
 class MachineReleased(msgspec.Struct, frozen=True, tag="machine_released"):
-    """A machine was given back; billing ended at `at`."""
+    """A machine was given back; billing ended at `at`. machine: the provider's name for it, where
+    it is known: a lease's second machine may go without the first."""
 
     lease: LeaseId
     at: int
+    machine: str = ""
 
 
 class WorkBegan(msgspec.Struct, frozen=True, tag="work_began"):

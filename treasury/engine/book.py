@@ -45,7 +45,8 @@ class OfferRecord(msgspec.Struct):
 
 class LeaseRecord(msgspec.Struct):
     """A machine. accrued is the exact sum of rate x time [nano-USD/h x ns] up to `rated_until`;
-    charge what has been posted [micro-USD]; holds the open hold of each level."""
+    charge what has been posted [micro-USD]; holds the open hold of each level. missing_since: when
+    the provider's listing first left it out, 0 while it is listed."""
 
     id: LeaseId
     placement: PlacementId
@@ -63,6 +64,7 @@ class LeaseRecord(msgspec.Struct):
     meter_at: int = NEVER
     holds: tuple[int, ...] = ()
     cause: str = ""
+    missing_since: int = 0
 
 
 class PlacementRecord(msgspec.Struct):

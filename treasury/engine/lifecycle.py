@@ -211,7 +211,9 @@ def requeue(draft: Draft, job: JobRecord, work_done: int, cause: str, lost: int 
 def released(draft: Draft, event: e.MachineReleased) -> None:
     """A machine is gone, as we asked."""
     lease = draft.book.leases.get(event.lease)
-    if lease is not None and lease.state is LeaseState.RELEASING:
+    if lease is None or (event.machine and lease.machine != event.machine):
+        return
+    if lease.state is LeaseState.RELEASING:
         finish_lease(draft, lease, event.at, lost=False, cause=lease.cause)
 
 

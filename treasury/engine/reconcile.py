@@ -1,34 +1,41 @@
 """Reconciliation: what a provider lists against what the book holds, in both directions.
 
 An orphan (they bill us, we do not know it) is released. A ghost (we think it lives, they do not
-list it) counts as lost once the listing is late enough to know. A request without an outcome is
-resolved. Listings are also how grants and boots are learned where nobody pushes them.
+list it) counts as lost when it stays out of the listings long enough. A request without an outcome
+is resolved. Listings are also how grants and boots are learned where nobody pushes them.
 """
 
 from treasury.budget.guard import stop
 from treasury.domain import events as e
 from treasury.domain.commands import Release
-from treasury.domain.lease import LeaseState
+from treasury.domain.ids import LeaseId
+from treasury.domain.lease import BILLED, LeaseState
+from treasury.domain.time import MINUTE
 from treasury.engine import lifecycle
 from treasury.engine.book import LeaseRecord
 from treasury.engine.draft import Draft
 
 _ASKED = (LeaseState.REQUESTED, LeaseState.UNRESOLVED)
 _HELD = (LeaseState.GRANTED, LeaseState.READY)
+# How long a machine must stay out of the listings before it counts as gone.
+_PROOF = 2 * MINUTE
 
 
 def see_leases(draft: Draft, event: e.SeeLeases) -> None:
     """Compare a complete listing with the book and act on what differs."""
     book = draft.book
-    seen = {item.lease: item for item in event.leases}
+    seen: dict[LeaseId, e.LeaseSeen] = {}
     placements: dict[int, list[e.LeaseSeen]] = {}
     for item in event.leases:
         lease = book.leases.get(item.lease)
-        if lease is None:
+        if lease is None or (lease.machine and lease.machine != item.machine):
+            # Nobody's, or a second machine for a lease that has one.
             if item.ended_at is None:
                 draft.emit(e.Discrepancy(f"orphan {item.machine}: released"))
                 draft.commands.append(stop(Release(event.provider, item.lease, item.machine)))
-        elif lease.state in _ASKED:
+            continue
+        seen[item.lease] = item
+        if lease.state in _ASKED:
             placements.setdefault(item.placement, []).append(item)
     for found in placements.values():
         _adopt(draft, found)
@@ -44,6 +51,8 @@ def see_leases(draft: Draft, event: e.SeeLeases) -> None:
 
 def _follow(draft: Draft, lease: LeaseRecord, item: e.LeaseSeen) -> None:
     """Take over what a listing says of a machine we hold: that it has booted, or has ended."""
+    if lease.missing_since:
+        draft.emit(e.LeaseMissing(lease.id, 0))
     if item.ended_at is not None:
         if lease.state in _HELD:
             cause = item.cause or "interrupted"
@@ -55,19 +64,29 @@ def _follow(draft: Draft, lease: LeaseRecord, item: e.LeaseSeen) -> None:
 
 
 def _missing(draft: Draft, lease: LeaseRecord, at: int) -> None:
-    """Draw the conclusion from a machine that is not listed, as late as the listing may be."""
+    """Draw the conclusion from a machine that stays out of the listings: one alone proves little,
+    they lag and flicker. What is gone is charged until it was first missed."""
     book = draft.book
+    if lease.state is LeaseState.REQUESTED:
+        return
     lag = book.offers[lease.offer].offer.capabilities.listing_lag_ns
     placement = book.placements[lease.placement]
+    known_at = lease.granted_at if lease.state in BILLED else placement.requested_at
+    if at - known_at <= lag:
+        return
+    since = lease.missing_since
+    if not since:
+        draft.emit(e.LeaseMissing(lease.id, at))
+        return
+    if at - since < max(2 * lag, _PROOF):
+        return
     if lease.state is LeaseState.UNRESOLVED:
-        if at - placement.requested_at > 2 * lag:
-            lifecycle.declined(draft, e.AcquireDeclined(placement.id, "NoCapacity", at))
+        lifecycle.declined(draft, e.AcquireDeclined(placement.id, "NoCapacity", at))
     elif lease.state in _HELD:
-        if at - lease.granted_at > lag:
-            draft.emit(e.Discrepancy(f"ghost {lease.machine}: counted as lost"))
-            lifecycle.lost(draft, e.MachineLost(lease.id, at, "ghost"))
-    elif lease.state is LeaseState.RELEASING:
-        lifecycle.released(draft, e.MachineReleased(lease.id, at))
+        draft.emit(e.Discrepancy(f"ghost {lease.machine}: counted as lost"))
+        lifecycle.lost(draft, e.MachineLost(lease.id, since, "ghost"))
+    else:
+        lifecycle.released(draft, e.MachineReleased(lease.id, since))
 
 
 def _adopt(draft: Draft, found: list[e.LeaseSeen]) -> None:

@@ -114,6 +114,10 @@ def _lease_ready(book: Book, fact: e.LeaseReady) -> None:
     book.placements[lease.placement].ready += 1
 
 
+def _lease_missing(book: Book, fact: e.LeaseMissing) -> None:
+    book.leases[fact.lease].missing_since = fact.since
+
+
 def _lease_releasing(book: Book, fact: e.LeaseReleasing) -> None:
     lease = book.leases[fact.lease]
     move_lease(lease, LeaseState.RELEASING)
@@ -245,6 +249,7 @@ REDUCERS: dict[type, Callable[[Book, Any], None]] = {
     e.LeasesDeclined: _leases_declined,
     e.LeasesUnresolved: _leases_unresolved,
     e.LeaseReady: _lease_ready,
+    e.LeaseMissing: _lease_missing,
     e.LeaseReleasing: _lease_releasing,
     e.LeaseEnded: _lease_ended,
     e.WorkStarting: _work_starting,
