@@ -7,7 +7,7 @@ from treasury.domain.commands import Acquire, Release
 from treasury.domain.job import JobState
 from treasury.domain.money import MICRO, NANO
 from treasury.domain.plan import Place, Why
-from treasury.domain.time import DAY, HOUR, parse_instant
+from treasury.domain.time import DAY, HOUR, MINUTE, parse_instant
 from treasury.ledger.chart import limit, wallet
 
 NOON = parse_instant("2026-03-02T12:00:00Z")
