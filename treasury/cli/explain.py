@@ -28,23 +28,30 @@ _NEAREST = 8
     show_envvar=True,
     help="A database, or a folder `simulate` wrote (its first strategy's is taken).",
 )
+@click.option(
+    "--at", "at_text", metavar="INSTANT", help="The story as far as it was then.  [default: all]"
+)
 @output_option
-def cli(job: str, db: Path, output: str) -> None:
+def cli(job: str, db: Path, at_text: str | None, output: str) -> None:
     """Tell the story of JOB from a database that is only read.
 
-    Why it waited or was refused over time, where it ran, what it cost, and, while it waits, which
-    machines fit it and what stands in the way. JSON and CSV hold what happened alone.
+    Why it waited or was refused over time, where it ran, what it cost; while it waits, which
+    machines fit it and what stands in the way; and until it ends, what each offer is worth to it
+    and which scarce machines or budget it loses to. JSON and CSV hold what happened alone.
     """
+    from treasury.cli.desk import instant
     from treasury.cli.results import find_database
+    from treasury.cli.standing import until
     from treasury.cli.story import Story
     from treasury.domain.errors import NotFound, did_you_mean
     from treasury.domain.ids import JobId
     from treasury.store import SqlStore
 
+    at = instant("--at", at_text)
     path = find_database(db)
     store = SqlStore.open(path, read_only=True)
     try:
-        story = Story(JobId(job)).read(store.entries())
+        story = Story(JobId(job)).read(until(store.entries(), at))
     finally:
         store.close()
     if story.rejected:
@@ -55,6 +62,8 @@ def cli(job: str, db: Path, output: str) -> None:
         emit(["at", "what", "detail"], _steps(story), output)
         return
     _print_story(story, story.spec, path)
+    if story.ended_at is None:
+        _print_prices(story.spec, path, at)
 
 
 def _print_story(story: "Story", spec: "JobSpec", path: Path) -> None:
@@ -69,6 +78,16 @@ def _print_story(story: "Story", spec: "JobSpec", path: Path) -> None:
     if story.state == "queued":
         click.echo()
         _print_outlook(story, spec)
+
+
+def _print_prices(spec: "JobSpec", path: Path, at: int | None) -> None:
+    """What the optimizer says of a job that is not over, on the fleet as it stands."""
+    from treasury.cli.plan import optimizer_words
+    from treasury.cli.standing import explained, read_standing
+
+    standing = read_standing(str(path), at)
+    click.echo()
+    optimizer_words(spec, explained(standing.picture()))
 
 
 def _wish(spec: "JobSpec") -> str:

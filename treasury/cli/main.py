@@ -27,6 +27,7 @@ VERBS: Final = {
     "sweep": ("treasury.cli.sweep", "Replay a grid of strategies, parameters, markets and seeds."),
     "report": ("treasury.cli.report", "Write a page about the results of a sweep."),
     "explain": ("treasury.cli.explain", "Why a job waited or ran where it did, and what it cost."),
+    "plan": ("treasury.cli.plan", "What a strategy would do now, at what price, why, and what if."),
     "validate": ("treasury.cli.validate", "Check a configuration file."),
     "traces": ("treasury.cli.traces", "Import, describe and fetch traces."),
     "ledger": ("treasury.cli.ledger", "Balances, journal and proof of a database."),

@@ -93,7 +93,8 @@ class Rules:
     churn_limit: running jobs that may be moved or stopped in one plan; each one more costs
     churn_price. residence: seconds over which a move's one-off cost is spread; as short as prices
     last, never the length of a job. loss_cap: most of a job's value that interruptions are taken
-    to destroy [ppm].
+    to destroy [ppm]. by_work: worth is counted by the hour of work at the reference throughput, not
+    by the hour on the machine: right where all work will be done, and only its price is open.
     """
 
     quota: Ints
@@ -211,17 +212,19 @@ def _fits_in_words(instance: Instance) -> None:
     gross = top(jobs.value) * max(1.0, top(kinds.speed))
     price = max(top(offers.rate), top(offers.committed)) * machines
     stop = top(jobs.restart) + top(jobs.interval)
+    # An hour of work takes a thousand hours on the slowest machine there is.
+    longest = float(SPEED_UNIT) if rules.by_work else 1.0
     jobs_at_once = max(1, len(jobs))
     worth = float(jobs.value.sum(dtype=np.float64)) * max(1.0, top(kinds.speed)) / SPEED_UNIT
     moving = float(jobs.transfer.sum(dtype=np.float64)) * HOUR_S
     for name, size in (
         ("jobs.value", gross * 1e6 / SPEED_UNIT * (1 + stop / HOUR_S)),
         ("jobs.value", gross * max(1.0, stop)),
-        ("jobs.value over all jobs", worth * (1 + stop / rules.residence)),
-        ("offers.rate", price * (jobs_at_once + stop)),
+        ("jobs.value over all jobs", longest * worth * (1 + stop / rules.residence)),
+        ("offers.rate", longest * price * (jobs_at_once + stop)),
         ("offers.hazard", top(offers.hazard) * machines * max(1.0, stop)),
         ("offers.weight", top(offers.weight) * machines * jobs_at_once),
-        ("jobs.transfer", max(moving, top(jobs.transfer) * HOUR_S)),
+        ("jobs.transfer", longest * max(moving, top(jobs.transfer) * HOUR_S)),
         ("rules.churn_price", float(rules.churn_price) * jobs_at_once),
     ):
         if size >= WORD:

@@ -81,7 +81,8 @@ def _burn(instance: Instance, centre: Ints, burn: Ints) -> Ints:
 def _worth(instance: Instance, on: Ints, at: Ints, machines: Ints) -> int:
     """The worth of every placed job, as docs/optimizer.md states it [micro-USD/h]."""
     jobs, offers, rules = instance.jobs, instance.offers, instance.rules
-    gross = jobs.value[on] * instance.kinds.speed[jobs.kind[on], at] // SPEED_UNIT
+    speed = instance.kinds.speed[jobs.kind[on], at].astype(np.int64)
+    gross = jobs.value[on] * speed // SPEED_UNIT
     price = offers.rate[at] * machines
     pause = jobs.restart[on] + jobs.interval[on] // 2
     risk = np.minimum(offers.hazard[at] * machines * pause // HOUR_S, min(rules.loss_cap, 10**6))
@@ -92,7 +93,8 @@ def _worth(instance: Instance, on: Ints, at: Ints, machines: Ints) -> int:
     once = -(-(gross * stop + price * jobs.restart[on]) // rules.residence)
     away = (jobs.home[on] >= 0) & (jobs.home[on] != offers.region[at])
     once += np.where(away, -(-jobs.transfer[on] * HOUR_S // rules.residence), 0)
-    return int((gross - loss - price - np.where(held == at, 0, once)).sum())
+    worth = gross - loss - price - np.where(held == at, 0, once)
+    return int((worth * SPEED_UNIT // speed if rules.by_work else worth).sum())
 
 
 def _within(what: str, used: Ints, limit: Ints) -> None:

@@ -227,7 +227,7 @@ def score_arcs(instance: Instance, classes: Classes, owner: Ints, offer: Ints, u
     Its value at the offer's speed, less what interruptions destroy of it, less the price, less the
     one-off cost of getting there spread over the residence time: the machines and the work of a
     start, the work since the last checkpoint when it runs elsewhere, and the transfer of the
-    checkpoint. Costs are rounded up, value down.
+    checkpoint. Costs are rounded up, value down. By work, that of an hour of work instead.
     """
     offers, rules = instance.offers, instance.rules
     speed = instance.kinds.speed[classes.kind[owner], offer].astype(np.int64)
@@ -246,7 +246,7 @@ def score_arcs(instance: Instance, classes: Classes, owner: Ints, offer: Ints, u
     far = (home >= 0) & (home != offers.region[offer])
     switch += np.where(far, -(-classes.transfer[owner] * HOUR_S // rules.residence), 0)
     net: Ints = gross - loss - price - np.where(held == offer, 0, switch)
-    return net
+    return net * SPEED_UNIT // speed if rules.by_work else net
 
 
 def _room(rows: Rows) -> Ints:

@@ -5,16 +5,47 @@ Everything here follows from the shadow prices of a plan's bound. They are margi
 again where a change is not small.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 import numpy as np
 
-from treasury.optimizer.flow.arrays import Floats, Ints
+from treasury.optimizer.flow import polish
+from treasury.optimizer.flow.arrays import SPEED_UNIT, Floats, Ints
 from treasury.optimizer.flow.classes import Flow
-from treasury.optimizer.flow.columns import reduced
+from treasury.optimizer.flow.columns import best_of_class, bound_of, reduced
 from treasury.optimizer.flow.engine import FlowPlan
 from treasury.optimizer.flow.fill import Residual
+
+# Less than this is no gain [micro-USD/h]: prices are sums of floats.
+_NOTHING = 1.0
+# So much more of a unit tells what one more would add.
+_MORE = 1e-3
+# Arcs up to which exact prices come from all of them; beyond, from those near the best of a class.
+_ALL = 20_000
+
+
+def sharpened(plan: FlowPlan) -> FlowPlan:
+    """The same plan with the exact prices of the relaxation, where they bound it better: they tell
+    scarce from plentiful, where those of the descent only come near."""
+    flow = plan.flow
+    score = reduced(flow, plan.prices)
+    arcs = np.arange(len(score))
+    if len(arcs) > _ALL:
+        best = best_of_class(flow, score)[flow.owner]
+        near = score >= best - polish.WIDE * np.abs(flow.net)
+        near[plan.counts > 0] = True
+        near[flow.stay[flow.stay >= 0]] = True
+        arcs = np.flatnonzero(near)
+    if not 0 < len(arcs) <= 2 * _ALL:
+        return plan
+    relaxed = polish.relax(flow, arcs, more=_MORE)
+    if relaxed is None:
+        return plan
+    exact = bound_of(flow, relaxed.prices, reduced(flow, relaxed.prices))
+    known = bound_of(flow, plan.prices, score)
+    better = exact <= known + _MORE * abs(known)
+    return replace(plan, prices=relaxed.prices) if better else plan
 
 
 class Row(Enum):
@@ -44,12 +75,13 @@ class Cost:
 @dataclass(frozen=True, slots=True)
 class Option:
     """An offer as one job sees it [micro-USD/h]: what it is worth alone, what that uses of scarce
-    rows, and what is left: above 0 it pays, at 0 it is a matter of indifference."""
+    rows, and what is left: above 0 it pays, at 0 it is all the same. bid: see `bids`."""
 
     offer: int
     net: int
     costs: tuple[Cost, ...]
     left: int
+    bid: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,37 +116,112 @@ class Binding:
     price: float
 
 
+class Reasons:
+    """The reasons of one plan: what all of them need is worked out once."""
+
+    def __init__(self, plan: FlowPlan) -> None:
+        self.plan = plan
+        self._score = reduced(plan.flow, plan.prices)
+
+    def explain(self, job: int, options: int = 2) -> Explanation:
+        """Why one job is where it is. Raises IndexError for a job that is not there."""
+        plan, flow = self.plan, self.plan.flow
+        placed = int(plan.placed[job])
+        owner = int(flow.classes.of_job[job])
+        arcs = np.arange(flow.start[owner], flow.start[owner + 1])
+        ranked = self._ranked(arcs, placed)[:options]
+        prices = self.bids(ranked).tolist()
+        pairs = zip(ranked.tolist(), prices, strict=True)
+        chosen = tuple(_option(plan, arc, bid) for arc, bid in pairs)
+        waits = placed < 0
+        first = chosen[0] if chosen else None
+        blocker = None
+        if waits and first is not None and first.costs:
+            blocker = max(first.costs, key=lambda cost: (cost.amount, -cost.index))
+        pays = first is not None and first.left > 0
+        bid = first.bid if first is not None else 0
+        return Explanation(job, placed, chosen, blocker, waits and pays, bid)
+
+    def _ranked(self, arcs: Ints, placed: int) -> Ints:
+        """Arcs of a class, the job's own first, then by what is left of their worth."""
+        order = np.lexsort((arcs, -self._score[arcs]))
+        own = self.plan.flow.offer[arcs[order]] == placed
+        out: Ints = np.concatenate((arcs[order][own], arcs[order][~own]))
+        return out
+
+    def bids(self, arcs: Ints, waiting: Ints | None = None) -> Ints:
+        """See `bids`."""
+        plan, flow, score = self.plan, self.plan.flow, self._score
+        prices, rules = plan.prices, flow.instance.rules
+        owner, offer = flow.owner[arcs].astype(np.int64), flow.offer[arcs].astype(np.int64)
+        other = _best_other(flow, score, arcs)
+        other = np.maximum(other, 0.0 if waiting is None else waiting[owner].astype(np.float64))
+        units = flow.units[arcs].astype(np.float64)
+        rate = flow.instance.offers.rate[offer].astype(np.float64)
+        restart = flow.classes.restart[owner] / rules.residence
+        # How many machine-hours an hour of worth takes, starts included.
+        hours = 1.0 + np.where(flow.stay[owner] == arcs, 0.0, restart)
+        if rules.by_work:
+            hours *= SPEED_UNIT / flow.instance.kinds.speed[flow.classes.kind[owner], offer]
+        dollar = prices.dollar(flow)[flow.classes.centre[owner]]
+        # The pool's own shadow price is left in: it is what the market may still ask for.
+        pool = prices.pool[offer] * units
+        worth = score[arcs] + pool + rate * units * hours
+        worth += flow.burn(arcs) * dollar
+        bid = np.floor((worth - other) / (units * (hours + dollar)))
+        out: Ints = np.maximum(0.0, bid).astype(np.int64)
+        return out
+
+    def would_place(self, centre: int, most: int = 10) -> tuple[tuple[int, ...], int]:
+        """See `would_place`."""
+        plan, flow, left = self.plan, self.plan.flow, self._score
+        rows, prices = flow.rows, plan.prices
+        below = (rows.above == centre).any(axis=1)
+        pays = np.append(below, False)[flow.classes.centre[flow.owner]]
+        burn = flow.burn(np.arange(len(left)))
+        free = np.where(pays, left + prices.centre[centre] * burn, -np.inf)
+        free[~pays | (left > _NOTHING) | (burn <= 0)] = -np.inf
+        open_ = _used(flow, plan.counts).left > 0
+        free[~open_[flow.owner]] = -np.inf
+        arcs = np.flatnonzero(free > 0)
+        order = np.lexsort((arcs, -(free[arcs] / burn[arcs])))
+        arcs = arcs[order]
+        _, first = np.unique(flow.owner[arcs], return_index=True)
+        arcs = arcs[np.sort(first)][:most]
+        jobs: list[int] = []
+        total = 0
+        waiting = np.flatnonzero(plan.placed < 0)
+        for arc in arcs.tolist():
+            members = waiting[flow.classes.of_job[waiting] == flow.owner[arc]]
+            take = members[: most - len(jobs)].tolist()
+            jobs += take
+            total += int(burn[arc]) * len(take)
+        return tuple(jobs), total
+
+
 def explain(plan: FlowPlan, job: int, options: int = 2) -> Explanation:
     """Why one job is where it is. Raises IndexError for a job that is not there."""
-    flow, placed = plan.flow, int(plan.placed[job])
-    owner = int(flow.classes.of_job[job])
-    arcs = np.arange(flow.start[owner], flow.start[owner + 1])
-    ranked = _ranked(plan, arcs, placed)[:options]
-    chosen = tuple(_option(plan, int(arc)) for arc in ranked)
-    waits = placed < 0
-    first = chosen[0] if chosen else None
-    blocker = None
-    if waits and first is not None and first.costs:
-        blocker = max(first.costs, key=lambda cost: (cost.amount, -cost.index))
-    pays = first is not None and first.left > 0
-    bid = int(bids(plan, ranked[:1])[0]) if len(ranked) else 0
-    return Explanation(job, placed, chosen, blocker, waits and pays, bid)
+    return Reasons(plan).explain(job, options)
 
 
-def _ranked(plan: FlowPlan, arcs: Ints, placed: int) -> Ints:
-    """Arcs of a class, the job's own first, then by what is left of their worth."""
-    left = _left(plan)[arcs]
-    order = np.lexsort((arcs, -left))
-    own = plan.flow.offer[arcs[order]] == placed
-    out: Ints = np.concatenate((arcs[order][own], arcs[order][~own]))
-    return out
+def bids(plan: FlowPlan, arcs: Ints, waiting: Ints | None = None) -> Ints:
+    """The rate of one machine at which each arc is worth no more to one job of its class than its
+    best other offer, or than waiting [micro-USD/h per machine, at least 0].
+
+    A dollar of a budget that binds counts for more than itself, and so does the price of a start.
+    waiting: what waiting is worth to one job of each class [classes]; 0 unless a horizon says
+    otherwise.
+    """
+    return Reasons(plan).bids(arcs, waiting)
 
 
-def _left(plan: FlowPlan) -> Floats:
-    return reduced(plan.flow, plan.prices)
+def would_place(plan: FlowPlan, centre: int, most: int = 10) -> tuple[tuple[int, ...], int]:
+    """Waiting jobs that one cost centre's budget alone keeps out, those that gain most per dollar
+    first, and how much more an hour it would take to place them all [micro-USD/h]."""
+    return Reasons(plan).would_place(centre, most)
 
 
-def _option(plan: FlowPlan, arc: int) -> Option:
+def _option(plan: FlowPlan, arc: int, bid: int) -> Option:
     flow, prices, rows = plan.flow, plan.prices, plan.flow.rows
     owner, offer, units = int(flow.owner[arc]), int(flow.offer[arc]), int(flow.units[arc])
     costs = [Cost(Row.POOL, offer, round(prices.pool[offer] * units), float(prices.pool[offer]))]
@@ -136,34 +243,7 @@ def _option(plan: FlowPlan, arc: int) -> Option:
         costs.append(Cost(Row.CHURN, 0, -round(prices.churn), prices.churn))
     net = int(flow.net[arc])
     paid = tuple(cost for cost in costs if cost.amount)
-    return Option(offer, net, paid, net - sum(cost.amount for cost in paid))
-
-
-def bids(plan: FlowPlan, arcs: Ints, waiting: Ints | None = None) -> Ints:
-    """The rate of one machine at which each arc is worth no more to one job of its class than its
-    best other offer, or than waiting [micro-USD/h per machine, at least 0].
-
-    A dollar of a budget that binds counts for more than itself, and so does the price of a start.
-    waiting: what waiting is worth to one job of each class [classes]; 0 unless a horizon says
-    otherwise.
-    """
-    flow, prices = plan.flow, plan.prices
-    score = _left(plan)
-    owner, offer = flow.owner[arcs].astype(np.int64), flow.offer[arcs].astype(np.int64)
-    other = _best_other(flow, score, arcs)
-    other = np.maximum(other, 0.0 if waiting is None else waiting[owner].astype(np.float64))
-    units = flow.units[arcs].astype(np.float64)
-    rate = flow.instance.offers.rate[offer].astype(np.float64)
-    restart = flow.classes.restart[owner] / flow.instance.rules.residence
-    starts = np.where(flow.stay[owner] == arcs, 0.0, restart)
-    dollar = prices.dollar(flow)[flow.classes.centre[owner]]
-    # The pool's own shadow price is left in: it is what the market may still ask for.
-    pool = prices.pool[offer] * units
-    worth = score[arcs] + pool + rate * units * (1 + starts)
-    worth += flow.burn(arcs) * dollar
-    bid = np.floor((worth - other) / (units * (1 + starts + dollar)))
-    out: Ints = np.maximum(0.0, bid).astype(np.int64)
-    return out
+    return Option(offer, net, paid, net - sum(cost.amount for cost in paid), bid)
 
 
 def _best_other(flow: Flow, score: Floats, arcs: Ints) -> Floats:
@@ -210,31 +290,3 @@ def _used(flow: Flow, counts: Ints) -> Residual:
     arcs = np.flatnonzero(counts)
     residual.take(arcs, counts[arcs])
     return residual
-
-
-def would_place(plan: FlowPlan, centre: int, most: int = 10) -> tuple[tuple[int, ...], int]:
-    """Waiting jobs that one cost centre's budget alone keeps out, those that gain most per dollar
-    first, and how much more an hour it would take to place them all [micro-USD/h]."""
-    flow, prices, rows = plan.flow, plan.prices, plan.flow.rows
-    left = _left(plan)
-    below = (rows.above == centre).any(axis=1)
-    pays = np.append(below, False)[flow.classes.centre[flow.owner]]
-    burn = flow.burn(np.arange(len(left)))
-    free = np.where(pays, left + prices.centre[centre] * burn, -np.inf)
-    free[~pays | (left > 0) | (burn <= 0)] = -np.inf
-    open_ = _used(flow, plan.counts).left > 0
-    free[~open_[flow.owner]] = -np.inf
-    arcs = np.flatnonzero(free > 0)
-    order = np.lexsort((arcs, -(free[arcs] / burn[arcs])))
-    arcs = arcs[order]
-    _, first = np.unique(flow.owner[arcs], return_index=True)
-    arcs = arcs[np.sort(first)][:most]
-    jobs: list[int] = []
-    total = 0
-    waiting = np.flatnonzero(plan.placed < 0)
-    for arc in arcs.tolist():
-        members = waiting[flow.classes.of_job[waiting] == flow.owner[arc]]
-        take = members[: most - len(jobs)].tolist()
-        jobs += take
-        total += int(burn[arc]) * len(take)
-    return tuple(jobs), total

@@ -18,7 +18,16 @@ from treasury.optimizer.flow.classes import Flow
 from treasury.optimizer.flow.columns import Prices, best_of_class, nothing_scarce
 from treasury.optimizer.flow.fill import Residual
 from treasury.optimizer.flow.prices import Priced
-from treasury.optimizer.flow.program import CENTRE, CHURN, POOL, QUOTA, SPREAD, model_of, program
+from treasury.optimizer.flow.program import (
+    CENTRE,
+    CHURN,
+    CLASS,
+    POOL,
+    QUOTA,
+    SPREAD,
+    model_of,
+    program,
+)
 
 # A column is offered to the relaxation if one job's reduced profit is within this share of its
 # worth of the best of its class; and to the core, of 0.
@@ -58,11 +67,21 @@ def select(flow: Flow, priced: Priced, support: Bools, counts: Ints, window: flo
     return np.flatnonzero(chosen)
 
 
-def relax(flow: Flow, arcs: Ints, seconds: float | None = None) -> Relaxed | None:
-    """The relaxation over these arcs by GLOP; None if it found no optimum in the time given."""
+def relax(
+    flow: Flow, arcs: Ints, seconds: float | None = None, *, more: float = 0.0
+) -> Relaxed | None:
+    """The relaxation over these arcs by GLOP; None if it found no optimum in the time given.
+
+    more: makes every scarce row larger by this share of a unit. Where a row is used up to the last
+    unit, its price may be anything between what one more adds and what one less costs: with a
+    little more of each, it is what one more adds.
+    """
     from ortools.math_opt.python import mathopt  # type: ignore[import-untyped]
 
     made = program(flow, arcs)
+    if more:
+        scarce = (made.kind != CLASS) & (made.kind != CHURN)
+        made.limit[scarce] += more * np.maximum(1.0, np.abs(made.limit[scarce]) / 100)
     limit = timedelta(seconds=seconds) if seconds is not None else None
     result = mathopt.solve(
         model_of(made, integer=False),
