@@ -138,3 +138,46 @@ def test_a_listing_that_flickers_loses_nothing():
     table.turn(e.SeeLeases("aws", (), 3 * HOUR), at=3 * HOUR)
     assert table.book.jobs["j"].state is JobState.RUNNING
     table.check()
+
+
+def test_a_machine_that_never_reports_is_given_back():
+    """Granted and not ready within the limit: it is released, its offer left alone, the job waits
+    for another."""
+    table = Table()
+    table.submit()
+    table.plan(Place("j", A.id, 3 * NANO))
+    token = table.commands[0].token
+    table.turn(e.AcquireGranted(token, 1, ("i-1",), 0, NANO))
+    limit = table.book.settings.boot_limit
+    assert table.turn(e.Wake(), at=limit - 1).wake_at <= limit
+    assert not table.commands
+    table.turn(e.Wake(), at=limit)
+    assert [c.machine for c in table.commands if isinstance(c, Release)] == ["i-1"]
+    assert table.book.jobs["j"].state is JobState.QUEUED
+    assert table.book.offers[A.id].quarantined_until > limit
+    table.check()
+
+
+def test_a_job_that_does_not_stop_loses_its_machines():
+    """Told to stop and not heard of again, a job goes back to its last checkpoint without them."""
+    table = Table()
+    table.run()
+    table.turn(e.WorkSaved("j", 1, HOUR, HOUR), at=HOUR)
+    table.turn(e.PreemptJob("j", "ann"))
+    table.turn(e.Wake(), at=HOUR + table.book.settings.stop_limit)
+    assert [c.machine for c in table.commands if isinstance(c, Release)] == ["i-1"]
+    job = table.book.jobs["j"]
+    assert job.state is JobState.QUEUED and job.work_done == HOUR
+    table.check()
+
+
+def test_a_silent_machine_is_given_back():
+    """A machine that is not heard of is released, and charged until it is gone."""
+    table = Table()
+    table.run()
+    table.turn(e.MachineSilent(1, HOUR), at=HOUR)
+    assert [c.machine for c in table.commands if isinstance(c, Release)] == ["i-1"]
+    assert table.book.jobs["j"].state is JobState.QUEUED and table.book.leases
+    table.turn(e.MachineReleased(1, HOUR, "i-1"))
+    assert not table.book.leases and not table.book.ledger.holds
+    table.check()

@@ -175,7 +175,7 @@ def test_a_child_does_not_outlive_its_parents_budget() -> None:
     place(table, "j")
     table.grant(NANO)
     table.begin()
-    for _ in range(4):
+    for _ in range(2):
         table.turn(e.Wake(), at=table.now + HOUR)
     assert table.book.jobs["j"].state is JobState.STOPPING
     assert table.book.level("team").spent + table.book.level("team").held <= HOLD + MICRO

@@ -42,6 +42,8 @@ class EngineSection(msgspec.Struct, frozen=True, kw_only=True):
     quarantine: Duration = _ENGINE.quarantine
     quote_age_max: Duration = _ENGINE.quote_age_max
     quote_jump: Count = _ENGINE.quote_jump
+    boot_limit: Span = _ENGINE.boot_limit
+    stop_limit: Span = _ENGINE.stop_limit
 
 
 class WindowSection(msgspec.Struct, frozen=True, kw_only=True):

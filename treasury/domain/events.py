@@ -72,6 +72,7 @@ from treasury.domain.inputs import (
     MachineNoticed,
     MachineReady,
     MachineReleased,
+    MachineSilent,
     MoveJob,
     PreemptJob,
     Propose,
@@ -99,6 +100,7 @@ Input = (
     | MachineNoticed
     | MachineLost
     | MachineReleased
+    | MachineSilent
     | WorkBegan
     | WorkSaved
     | WorkStopped
@@ -215,6 +217,7 @@ __all__ = [
     "MachineNoticed",
     "MachineReady",
     "MachineReleased",
+    "MachineSilent",
     "MigrationFinished",
     "MoveJob",
     "OfferQuarantined",

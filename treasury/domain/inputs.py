@@ -105,6 +105,13 @@ class MachineLost(msgspec.Struct, frozen=True, tag="machine_lost"):
     work_done: int | None = None
 
 
+class MachineSilent(msgspec.Struct, frozen=True, tag="machine_silent"):
+    """A machine has not been heard of for too long: it may live, but nothing can be asked of it."""
+
+    lease: LeaseId
+    at: int
+
+
 class MachineReleased(msgspec.Struct, frozen=True, tag="machine_released"):
     """A machine was given back; billing ended at `at`. machine: the provider's name for it, where
     it is known: a lease's second machine may go without the first."""

@@ -191,6 +191,26 @@ class Plan(msgspec.Struct, frozen=True):
     review_at: int | None = None
 
 
+def is_plan(plan: object, version: int) -> bool:
+    """Whether a strategy's answer has the types of a plan for a version, so that it can be judged
+    and journalled. A hostile one may raise here."""
+    if type(plan) is not Plan or plan.version != version:
+        return False
+    for action in plan.actions:
+        if type(action) not in (Place, Migrate, Preempt, Rebid) or type(action.job) is not str:
+            return False
+        if isinstance(action, Place | Migrate) and type(action.offer) is not str:
+            return False
+        if not isinstance(action, Preempt) and type(action.bid) is not int:
+            return False
+    for item in plan.left_out:
+        if type(item) is not LeftOut or type(item.job) is not str or type(item.why) is not Why:
+            return False
+        if type(item.detail) is not str or not isinstance(item.offer, str | None):
+            return False
+    return plan.review_at is None or type(plan.review_at) is int
+
+
 class Approved(msgspec.Struct, frozen=True):
     """A command the guard let through. Only the guard makes these; a dispatcher takes nothing
     else."""

@@ -12,7 +12,9 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
     lease is metered. horizon: how far ahead money is held; at least accrual. quarantine: how
     long an offer that refused is left alone. quote_age_max: older quotes are not traded on (0
     for any age). quote_jump: a rate that moves by more than this factor at once is taken for
-    absurd (0 to accept).
+    absurd (0 to accept). boot_limit: a granted machine that is not ready by then is given back; at
+    least twice the market's own boot time counts. stop_limit: a job that has not stopped by then,
+    its own grace besides, loses its machines.
     """
 
     installation: str = "treasury"
@@ -23,3 +25,5 @@ class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
     quarantine: int = 10 * MINUTE
     quote_age_max: int = 0
     quote_jump: int = 100
+    boot_limit: int = 15 * MINUTE
+    stop_limit: int = 10 * MINUTE

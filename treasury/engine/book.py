@@ -88,7 +88,8 @@ class PlacementRecord(msgspec.Struct):
 
 class JobRecord(msgspec.Struct):
     """An active job. placement: where it is or starts; successor: machines being acquired for a
-    migration; previous: machines it came from, kept until its first useful step elsewhere."""
+    migration; previous: machines it came from, kept until its first useful step elsewhere. stop_by:
+    when a job that is being stopped loses its machines."""
 
     spec: JobSpec
     state: JobState
@@ -101,6 +102,7 @@ class JobRecord(msgspec.Struct):
     successor: PlacementId | None = None
     previous: PlacementId | None = None
     stop_cause: str = ""
+    stop_by: int = NEVER
     switch: tuple[OfferId, int] | None = None
     waits: Why | None = None
     refusal: tuple[Why, CostCentre | None] | None = None

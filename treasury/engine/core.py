@@ -64,6 +64,10 @@ def _fire_timers(draft: Draft) -> None:
             continue
         if kind == "meter":
             _meter(draft, key)
+        elif kind == "boot":
+            lifecycle.never_ready(draft, book.leases[key])
+        elif kind == "stop":
+            lifecycle.never_stopped(draft, book.jobs[key])
         else:
             draft.emit(e.DeadlineMissed(key, at))
 
@@ -105,7 +109,12 @@ def _still_due(book: Book, at: int, kind: str, key: Any) -> bool:
     if kind == "meter":
         lease = book.leases.get(key)
         return lease is not None and lease.meter_at == at
+    if kind == "boot":
+        lease = book.leases.get(key)
+        return lease is not None and lease.state is LeaseState.GRANTED
     job = book.jobs.get(key)
+    if kind == "stop":
+        return job is not None and job.state is JobState.STOPPING and job.stop_by == at
     return job is not None and not job.missed
 
 
@@ -130,6 +139,7 @@ _HANDLERS: dict[type, Callable[[Draft, Any], None]] = {
     e.MachineNoticed: lifecycle.noticed,
     e.MachineLost: lifecycle.lost,
     e.MachineReleased: lifecycle.released,
+    e.MachineSilent: lifecycle.silent,
     e.WorkBegan: lifecycle.began,
     e.WorkSaved: lifecycle.saved,
     e.WorkStopped: lifecycle.stopped,

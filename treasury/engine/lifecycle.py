@@ -169,23 +169,64 @@ def lost(draft: Draft, event: e.MachineLost) -> None:
     placement = book.placements[lease.placement]
     finish_lease(draft, lease, event.at, lost=True, cause=event.cause)
     job = book.jobs.get(placement.job)
-    if job is None or not placement.open:
-        return
+    if job is not None and placement.open:
+        _leave(draft, job, placement, "interrupted", event.at, event.work_done)
+
+
+def _leave(
+    draft: Draft,
+    job: JobRecord,
+    placement: PlacementRecord,
+    cause: str,
+    at: int,
+    work_done: int | None = None,
+) -> None:
+    """A job's machines cannot be counted on any more: give back what is left of them, go on where
+    it can, or queue again. work_done: what a checkpoint holds [reference ns], where it is told."""
     if placement.id in (job.successor, job.previous):
-        draft.close(placement, "interrupted")
+        draft.close(placement, cause)
         return
     lost_work = 0
-    if event.work_done is not None:
-        lost_work = _lost_work(job, placement, event.work_done, draft.now)
-        draft.emit(e.WorkCheckpointed(job.spec.id, event.at, event.work_done))
-    draft.emit(e.PlacementClosed(placement.id, job.spec.id, draft.now, "interrupted"))
-    draft.release(placement, "interrupted")
+    if work_done is not None:
+        lost_work = _lost_work(job, placement, work_done, draft.now)
+        draft.emit(e.WorkCheckpointed(job.spec.id, at, work_done))
+    draft.emit(e.PlacementClosed(placement.id, job.spec.id, draft.now, cause))
+    draft.release(placement, cause)
     if job.previous is not None and job.state is JobState.STARTING:
         # The new machines failed before their first useful step: go on with the old ones.
-        draft.start_work(job, book.placements[job.previous])
+        draft.start_work(job, draft.book.placements[job.previous])
         return
-    _abandon(draft, job, "interrupted")
-    requeue(draft, job, job.work_done, "interrupted", lost_work)
+    _abandon(draft, job, cause)
+    requeue(draft, job, job.work_done, cause, lost_work)
+
+
+def _give_up(draft: Draft, placement: PlacementRecord, cause: str) -> None:
+    """Machines that live and do not do what they should go back; their offer is left alone."""
+    until = draft.now + draft.book.settings.quarantine
+    draft.emit(e.OfferQuarantined(placement.offer, until, cause))
+    job = draft.book.jobs.get(placement.job)
+    if job is not None and placement.open:
+        _leave(draft, job, placement, cause, draft.now)
+    else:
+        draft.release(placement, cause)
+
+
+def never_ready(draft: Draft, lease: LeaseRecord) -> None:
+    """A machine did not report in time; it is paid for and of no use."""
+    _give_up(draft, draft.book.placements[lease.placement], "never_ready")
+
+
+def silent(draft: Draft, event: e.MachineSilent) -> None:
+    """A machine is not heard of any more: whatever runs there is out of reach."""
+    lease = draft.book.leases.get(event.lease)
+    if lease is not None and lease.state in (LeaseState.GRANTED, LeaseState.READY):
+        _give_up(draft, draft.book.placements[lease.placement], "silent")
+
+
+def never_stopped(draft: Draft, job: JobRecord) -> None:
+    """A job did not stop in time: it goes with its machines, back to its last checkpoint."""
+    if job.placement is not None:
+        _give_up(draft, draft.book.placements[job.placement], "never_stopped")
 
 
 def _lost_work(job: JobRecord, placement: PlacementRecord, work_done: int, now: int) -> int:

@@ -72,6 +72,8 @@ def _placement_opened(book: Book, fact: e.PlacementOpened) -> None:
 def _leases_granted(book: Book, fact: e.LeasesGranted) -> None:
     placement = book.placements[fact.placement]
     meter_at = book.now + book.settings.accrual
+    boot_ns = book.offers[placement.offer].offer.capabilities.boot_ns
+    boot_by = book.now + max(book.settings.boot_limit, 2 * boot_ns)
     for lease_id, machine in zip(placement.leases, fact.machines, strict=True):
         lease = book.leases[lease_id]
         move_lease(lease, LeaseState.GRANTED)
@@ -80,6 +82,7 @@ def _leases_granted(book: Book, fact: e.LeasesGranted) -> None:
         lease.rate = fact.rate
         lease.meter_at = meter_at
         book.timer(meter_at, "meter", lease_id)
+        book.timer(boot_by, "boot", lease_id)
 
 
 def forget_lease(book: Book, lease: LeaseRecord) -> None:
@@ -161,6 +164,9 @@ def _work_checkpointed(book: Book, fact: e.WorkCheckpointed) -> None:
 def _work_stopping(book: Book, fact: e.WorkStopping) -> None:
     job = book.jobs[fact.job]
     job.stop_cause = fact.cause
+    grace = 0 if job.spec.task is None else job.spec.task.grace
+    job.stop_by = book.now + book.settings.stop_limit + grace
+    book.timer(job.stop_by, "stop", fact.job)
     move_job(book, job, JobState.STOPPING)
 
 
