@@ -6,7 +6,7 @@ done twice or done on a stale state shows in the result, which is checked agains
 anew. Asked to end by SIGTERM it writes a checkpoint first; killed, it has lost what it did since
 the last one, and does that again. Standard library only.
 
-    --checkpoint DIR    where its checkpoints live; treasury copies it to and fro (`checkpoint.dir`)
+    --checkpoint DIR    where its checkpoints live; default: what TREASURY_CHECKPOINT_DIR names
     --witness FILE      a file outside the machine to which each step is appended, for checks: what
                         `verify` reads
     --result FILE       where the finished run says what it came to
@@ -26,7 +26,8 @@ from typing import Any, Final
 
 # The variable that names the file in which treasury reads how far a program is.
 PROGRESS: Final = "TREASURY_PROGRESS"
-_PPM: Final = 1_000_000
+# The variable that names the directory which treasury copies to where checkpoints are kept.
+CHECKPOINTS: Final = "TREASURY_CHECKPOINT_DIR"
 _CHECKPOINT: Final = "state.json"
 # A seed, a file or an argument that cannot be gone on with.
 _REFUSED: Final = 3
@@ -124,13 +125,11 @@ class Trainer:
         _say(f"{options.seed}: from step {run.step} of {options.steps}")
         run = replace(run, starts=(*run.starts, run.step))
         self._witness("from", run.step)
-        self._tell(run)
         while run.step < options.steps and not self._stop.wait(options.step_seconds):
             self._witness("step", run.step)
             run = run.next()
             if run.step % options.every == 0:
                 self._save(run)
-            self._tell(run)
         self._save(run)
         if run.step < options.steps:
             self._witness("stopped", run.step)
@@ -143,11 +142,9 @@ class Trainer:
         # Said first: killed in between, the checkpoint is there and was announced.
         self._witness("saves", run.step)
         write(self._options.checkpoint / _CHECKPOINT, json.dumps(asdict(run)))
-
-    def _tell(self, run: Run) -> None:
         if self._progress is not None:
-            ppm = run.step * _PPM // self._options.steps
-            write(self._progress, str(ppm), durable=False)
+            # Of what is kept: a machine that dies now takes the steps since with it.
+            write(self._progress, f"{run.step} {self._options.steps}", durable=False)
 
     def _finish(self, run: Run) -> int:
         check(run)
@@ -188,7 +185,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--steps", type=_positive, default=600)
     parser.add_argument("--step-seconds", type=float, default=0.1)
     parser.add_argument("--every", type=_positive, default=50, help="steps between checkpoints")
-    parser.add_argument("--checkpoint", type=Path, default=Path("checkpoint"))
+    checkpoint = Path(os.environ.get(CHECKPOINTS) or "checkpoint")
+    parser.add_argument("--checkpoint", type=Path, default=checkpoint)
     parser.add_argument("--witness", type=Path)
     parser.add_argument("--result", type=Path)
     try:

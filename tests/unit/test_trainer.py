@@ -66,11 +66,13 @@ def test_a_request_to_stop_loses_nothing(tmp_path):
     assert said.faults == () and said.redone == 0 and said.starts == 2
 
 
-def test_progress_is_told_in_millionths(tmp_path, monkeypatch):
-    """The file that TREASURY_PROGRESS names holds 1000000 when all is done."""
+def test_progress_is_that_of_the_last_checkpoint(tmp_path, monkeypatch):
+    """The file that TREASURY_PROGRESS names says 14 of 40 when killed at 17, and 40 at the end."""
     monkeypatch.setenv(PROGRESS, str(tmp_path / "progress"))
+    killed_at(17, tmp_path, monkeypatch)
+    assert (tmp_path / "progress").read_text() == "14 40"
     assert main(arguments(tmp_path)) == 0
-    assert (tmp_path / "progress").read_text() == "1000000"
+    assert (tmp_path / "progress").read_text() == "40 40"
 
 
 @pytest.mark.parametrize(
