@@ -146,6 +146,11 @@ class Cached(Generic[T]):
                         raise
             return self._value  # type: ignore[return-value] # None is a value only where T is
 
+    @property
+    def latest(self) -> T | None:
+        """What was fetched last, however old; None before."""
+        return self._value
+
     def put(self, value: T, fetched_at: int) -> None:
         """Take over a value that was fetched earlier, such as one kept on disk."""
         self._value, self.fetched_at = value, fetched_at
