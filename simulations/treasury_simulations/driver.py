@@ -12,7 +12,7 @@ from treasury.domain.budget import Budget
 from treasury.domain.errors import InvariantBroken
 from treasury.domain.events import CancelJob, Configure, Input, Propose, SubmitJob, Wake
 from treasury.domain.job import JobSpec
-from treasury.domain.plan import LeftOut, Migrate, Place, Plan, Preempt, Rebid, Why
+from treasury.domain.plan import Plan, is_plan
 from treasury.domain.settings import EngineSettings
 from treasury.domain.time import NEVER
 from treasury.domain.turn import Entry
@@ -23,7 +23,6 @@ from treasury_simulations.world import World
 # Turns at one instant before it is taken for a livelock: a real instant needs a few a job.
 TURNS_AT_ONE_INSTANT: Final = 10_000
 _WAKE: Final = Wake()
-_ACTIONS: Final = (Place, Migrate, Preempt, Rebid)
 # How often progress is reported over a whole run.
 _REPORTS: Final = 1_000
 
@@ -166,29 +165,10 @@ class Driver:
         """The strategy's plan; an empty one, counted as an error, when it has none to give."""
         try:
             plan = self.strategy.propose(snapshot(self.book, now))
-            if _is_plan(plan, version):
+            if is_plan(plan, version):
                 return plan
         # Advice may fail in any way; money and the replay go on, and the record tells how often.
         except Exception:  # noqa: BLE001, S110
             pass
         self.strategy_errors += 1
         return Plan(version, ())
-
-
-def _is_plan(plan: object, version: int) -> bool:
-    """Whether an answer has the types of a plan for a version: it can be judged and journalled."""
-    if type(plan) is not Plan or plan.version != version:
-        return False
-    for action in plan.actions:
-        if type(action) not in _ACTIONS or type(action.job) is not str:
-            return False
-        if isinstance(action, Place | Migrate) and type(action.offer) is not str:
-            return False
-        if not isinstance(action, Preempt) and type(action.bid) is not int:
-            return False
-    for item in plan.left_out:
-        if type(item) is not LeftOut or type(item.job) is not str or type(item.why) is not Why:
-            return False
-        if type(item.detail) is not str or not isinstance(item.offer, str | None):
-            return False
-    return plan.review_at is None or type(plan.review_at) is int

@@ -30,6 +30,7 @@ from treasury.domain.facts_money import (
 from treasury.domain.facts_work import (
     ActionRecommended,
     ConductChanged,
+    CountersRaised,
     DeadlineMissed,
     JobApproved,
     JobEnded,
@@ -76,6 +77,7 @@ from treasury.domain.inputs import (
     MoveJob,
     PreemptJob,
     Propose,
+    RaiseCounters,
     SeeLeases,
     SeeQuotes,
     SetConduct,
@@ -114,6 +116,7 @@ Input = (
     | PreemptJob
     | MoveJob
     | DrainProvider
+    | RaiseCounters
     | SetConduct
     | Propose
     | Wake
@@ -164,6 +167,7 @@ Fact = (
     | DeadlineMissed
     | ProviderDrained
     | ConductChanged
+    | CountersRaised
     | ActionRecommended
     | ActionRefused
     | Discrepancy
@@ -189,6 +193,7 @@ __all__ = [
     "ConductChanged",
     "Configure",
     "Configured",
+    "CountersRaised",
     "DayOpened",
     "DeadlineMissed",
     "Discrepancy",
@@ -232,6 +237,7 @@ __all__ = [
     "ProviderDrained",
     "QuoteRejected",
     "Quoted",
+    "RaiseCounters",
     "RefusalTolerated",
     "SeeLeases",
     "SeeQuotes",

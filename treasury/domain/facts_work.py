@@ -212,6 +212,14 @@ class ProviderDrained(msgspec.Struct, frozen=True, tag="provider_drained"):
     by: str
 
 
+class CountersRaised(msgspec.Struct, frozen=True, tag="counters_raised"):
+    """The next placement and the next lease come after these."""
+
+    placement: PlacementId
+    lease: LeaseId
+    by: str
+
+
 class ConductChanged(msgspec.Struct, frozen=True, tag="conduct_changed"):
     """How plans are treated from now on."""
 

@@ -235,6 +235,15 @@ class DrainProvider(msgspec.Struct, frozen=True, tag="drain_provider"):
     by: str
 
 
+class RaiseCounters(msgspec.Struct, frozen=True, tag="raise_counters"):
+    """Numbers up to these were given out by a journal that is lost: they are not given out again,
+    since machines and request tokens carry them."""
+
+    placement: PlacementId
+    lease: LeaseId
+    by: str
+
+
 class SetConduct(msgspec.Struct, frozen=True, tag="set_conduct"):
     """Somebody decides how plans are treated: carried out (ENFORCE), only written down
     (RECOMMEND), or not made at all (OBSERVE). Running work goes on, and is metered, in each."""

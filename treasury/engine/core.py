@@ -148,6 +148,7 @@ _HANDLERS: dict[type, Callable[[Draft, Any], None]] = {
     e.PreemptJob: operators.preempt,
     e.MoveJob: operators.move,
     e.DrainProvider: operators.drain,
+    e.RaiseCounters: operators.raise_counters,
     e.SetConduct: operators.set_conduct,
     e.Propose: lambda draft, event: take_plan(draft, event.plan),
     e.Wake: _wake,

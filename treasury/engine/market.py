@@ -34,6 +34,15 @@ def _doubt(book: Book, record: OfferRecord | None, quote: Quote, now: int) -> st
     return ""
 
 
+def _tells(book: Book, record: OfferRecord, quote: Quote) -> bool:
+    """Whether a quote says anything new: another price or depth, or, where quotes grow too old to
+    be traded on, that the old one still holds."""
+    if (record.rate, record.depth) != (quote.rate, quote.depth):
+        return True
+    age_max = book.settings.quote_age_max
+    return age_max > 0 and quote.observed_at - record.observed_at >= age_max // 4
+
+
 def see_quotes(draft: Draft, event: SeeQuotes) -> None:
     """Believe what can be believed; leave machines whose price left what we would pay."""
     book, now = draft.book, draft.now
@@ -43,7 +52,7 @@ def see_quotes(draft: Draft, event: SeeQuotes) -> None:
         why = _doubt(book, record, quote, now)
         if why:
             draft.emit(QuoteRejected(quote.offer, quote.rate, why))
-        elif record is not None and (record.rate, record.depth) != (quote.rate, quote.depth):
+        elif record is not None and _tells(book, record, quote):
             believed.append(quote)
     if not believed:
         return

@@ -114,8 +114,25 @@ def settle(draft: Draft, lease: LeaseRecord, ended_at: int) -> None:
     accrued = lease.accrued + lease.rate * (until - lease.rated_until)
     accrued += lease.rate * billed_tail(offer, until - lease.granted_at)
     total = -(-accrued // RATE_NS_PER_MICRO)
-    _post(draft, lease, total - lease.charge)
+    _post(draft, lease, max(0, total - lease.charge))
+    if total < lease.charge:
+        _give_back(draft, lease, lease.charge - total)
     draft.emit(LeaseMetered(lease.id, until, accrued, total, lease.rate, ()))
+
+
+def _give_back(draft: Draft, lease: LeaseRecord, amount: int) -> None:
+    """Return what was charged for time after the machine was gone, because its end was learned
+    late: to the same accounts, level by level. What a level counts as spent meanwhile stays."""
+    book = draft.book
+    offer = book.offers[lease.offer].offer
+    cost_centre = book.placements[lease.placement].cost_centre
+    for credit, debit in book.routes(cost_centre):
+        target = debit or expense(cost_centre, offer.provider)
+        draft.transfers.append(
+            book.ledger.direct(
+                credit, target, amount, event_at=draft.now, reason="refund", lease=lease.id
+            )
+        )
 
 
 def meter(draft: Draft, lease: LeaseRecord) -> bool:

@@ -1,6 +1,7 @@
 """What people order: they pass the same guard as plans, and leave the same facts."""
 
 from treasury.domain import events as e
+from treasury.domain.ids import LeaseId, PlacementId
 from treasury.domain.job import JobState
 from treasury.engine.draft import Draft
 from treasury.engine.planning import place, refuse, stop_job
@@ -46,6 +47,15 @@ def drain(draft: Draft, event: e.DrainProvider) -> None:
             continue
         if job.state in (JobState.STARTING, JobState.RUNNING):
             stop_job(draft, job, "drained")
+
+
+def raise_counters(draft: Draft, event: e.RaiseCounters) -> None:
+    """Skip numbers that are in use out there."""
+    book = draft.book
+    placement = max(event.placement, book.last_placement)
+    lease = max(event.lease, book.last_lease)
+    if (placement, lease) != (book.last_placement, book.last_lease):
+        draft.emit(e.CountersRaised(PlacementId(placement), LeaseId(lease), event.by))
 
 
 def set_conduct(draft: Draft, event: e.SetConduct) -> None:

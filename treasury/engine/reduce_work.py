@@ -232,6 +232,10 @@ def _provider_drained(book: Book, fact: e.ProviderDrained) -> None:
     plan_by(book, book.now)
 
 
+def _counters_raised(book: Book, fact: e.CountersRaised) -> None:
+    book.last_placement, book.last_lease = fact.placement, fact.lease
+
+
 def _conduct_changed(book: Book, fact: e.ConductChanged) -> None:
     book.conduct = fact.conduct
     for job in book.jobs.values():
@@ -269,6 +273,7 @@ REDUCERS: dict[type, Callable[[Book, Any], None]] = {
     e.JobEnded: _job_ended,
     e.DeadlineMissed: _deadline_missed,
     e.ProviderDrained: _provider_drained,
+    e.CountersRaised: _counters_raised,
     e.ConductChanged: _conduct_changed,
     e.ActionRecommended: _action_recommended,
 }
