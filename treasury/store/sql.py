@@ -1,6 +1,7 @@
 """The durable store: one database, one transaction a turn."""
 
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -111,16 +112,20 @@ class SqlStore:
             raise
         return store
 
-    def lead(self, holder: str, *, ttl: int = TTL) -> bool:
+    def lead(
+        self, holder: str, *, ttl: int = TTL, tick: Callable[[], int] = time.perf_counter_ns
+    ) -> bool:
         """Take, renew or take over the journal's lease; whether this store holds it now.
 
         Call it until it is true, then again every third of `ttl` [ns]; from the first call on each
-        write is refused with Deposed unless this store leads. holder: a name for people. A process
-        that stood by reads the journal anew when it takes over.
+        write is refused with Deposed unless this store leads. holder: a name for people. tick: a
+        clock that only goes forward [ns]. A process that stood by reads the journal anew when it
+        takes over.
         """
         leadership = self._leadership
         if leadership is None or leadership.holder != holder:
-            leadership = Leadership(self.database.dialect, JOURNAL_ROLE, holder, ttl=ttl)
+            dialect = self.database.dialect
+            leadership = Leadership(dialect, JOURNAL_ROLE, holder, ttl=ttl, tick=tick)
             self._leadership = leadership
         before = leadership.epoch
         leads = self._write("taking the lease", leadership.seek)
