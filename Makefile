@@ -129,7 +129,7 @@ COMPILE = uv pip compile --quiet --upgrade --universal --python-version 3.11 --g
 
 .PHONY: lock build clean
 lock: ## Renew the lock files (needs uv on the PATH)
-	@$(COMPILE) --group build pyproject.toml -o requirements.lock
+	@$(COMPILE) --group build --extra broker pyproject.toml -o requirements.lock
 	@$(COMPILE) --group dev -c requirements.lock -o requirements-dev.lock
 
 build: $(VENV)/.run ## Build the wheel and the sdist into dist/
