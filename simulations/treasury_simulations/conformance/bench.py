@@ -211,6 +211,10 @@ class Bench:
         """The first quotes of a new stream."""
         return await self._some(self.provider.quotes(), wanted, seconds)
 
+    async def all_quotes(self) -> list[Quote]:
+        """A quote for each offer, as far as they come soon."""
+        return await self.some_quotes(len(await self.offers()), 3)
+
     async def some_notices(self, wanted: int, seconds: float) -> list[MachineNoticed]:
         """The notices that come within a time, at most `wanted`."""
         return await self._some(self.provider.notices(), wanted, seconds)

@@ -74,7 +74,7 @@ async def gang(bench: Bench) -> None:
 async def low_bid(bench: Bench) -> None:
     """C14."""
     offer = await bench.offer(bids=True)
-    quotes = [quote for quote in await bench.some_quotes(1_000, 3) if quote.offer == offer.id]
+    quotes = [quote for quote in await bench.all_quotes() if quote.offer == offer.id]
     if not quotes or quotes[-1].rate <= 0:
         skip(f"{offer.id} is not quoted")
     request = bench.request(offer, bid=quotes[-1].rate // 2)
