@@ -59,6 +59,7 @@ class Local:
             volatility=settings.volatility,
             squeezes=settings.squeezes,
             tick=settings.tick,
+            origin=settings.origin,
         )
         zones = (*ZONES[: settings.zones], "")
         self._offers = {offer.id: offer for offer in map(self._offer, zones)}

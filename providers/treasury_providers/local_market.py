@@ -25,7 +25,7 @@ _SCALE: Final = 1_000
 class PricePath(msgspec.Struct, frozen=True, kw_only=True):
     """What the prices follow. on_demand: nano-USD/h. spot: the mean spot price, volatility: how far
     it swings around that, squeezes: share of the time above on demand; all in thousandths.
-    tick: how long a price stands [ns]."""
+    tick: how long a price stands [ns]. origin: the instant [ns] at which the path begins."""
 
     seed: int
     on_demand: int
@@ -33,10 +33,11 @@ class PricePath(msgspec.Struct, frozen=True, kw_only=True):
     volatility: int
     squeezes: int
     tick: int
+    origin: int = 0
 
     def spot_rate(self, zone: str, at: int) -> int:
         """The spot price of a zone at an instant [ns], in nano-USD/h for a machine."""
-        tick = at // self.tick
+        tick = (at - self.origin) // self.tick
         block = tick // _SQUEEZE_TICKS
         if _draw(self.seed, zone, "squeeze", block) % _SCALE < self.squeezes:
             return self.on_demand * _SQUEEZE // _SCALE
@@ -57,7 +58,7 @@ class PricePath(msgspec.Struct, frozen=True, kw_only=True):
 
     def next_change(self, at: int) -> int:
         """The instant [ns] after `at` from which another price stands."""
-        return (at // self.tick + 1) * self.tick
+        return self.origin + ((at - self.origin) // self.tick + 1) * self.tick
 
 
 def life(seed: int, token: str, index: int, mean: int) -> int:

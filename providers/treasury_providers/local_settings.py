@@ -21,7 +21,8 @@ class LocalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     in which spot is dearer than on demand. life: how long the market leaves a spot machine alone
     on average, 0 for ever. notice: its warning. tick: how long a price stands. billing_step,
     billing_minimum: what is billed is rounded up to. remember: how long a machine that is gone
-    stays listed. seed: decides prices and interruptions.
+    stays listed. seed: decides prices and interruptions. origin: the instant [ns] from which prices
+    follow the seed.
     """
 
     slots: int = 4
@@ -39,6 +40,7 @@ class LocalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     billing_minimum: int = 0
     remember: int = 7 * DAY
     seed: int = 1
+    origin: int = 0
 
     def __post_init__(self) -> None:
         limits = {
@@ -55,6 +57,7 @@ class LocalSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
             "billing_minimum": (0, DAY),
             "remember": (MINUTE, NEVER),
             "seed": (-(2**63), 2**63),
+            "origin": (0, NEVER),
         }
         for name, (least, most) in limits.items():
             if not least <= getattr(self, name) <= most:
