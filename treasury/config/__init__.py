@@ -6,15 +6,30 @@ along `sections`, `checks` compares sections, `settings` makes domain values of 
 """
 
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
-from treasury.config.checks import check
+from treasury.config.checks import SIMULATED, check
 from treasury.config.decode import Problem, decode
 from treasury.config.reader import find_line, parse, read_text
-from treasury.config.sections import DemandModel, FileSection, SimulationSection
-from treasury.config.settings import Config, ProviderSettings, StrategySettings, build
+from treasury.config.sections import (
+    ApiSection,
+    BusSection,
+    DaemonSection,
+    DemandModel,
+    FileSection,
+    LogFormat,
+    MarketTables,
+    SimulationSection,
+)
+from treasury.config.settings import (
+    Config,
+    MarketSettings,
+    ProviderSettings,
+    StrategySettings,
+    build,
+)
 from treasury.domain.errors import ConfigError
 
 EXAMPLE: Final = "config.example.toml"
@@ -61,14 +76,32 @@ def inspect_text(text: str, file: str) -> Findings:
         table = parse(text, file)
     except ConfigError as error:
         return Findings(config=None, errors=(error,))
+    table, real = split_markets(table)
     problems: list[Problem] = []
+    more: list[Problem] = []
     section: FileSection | None = decode(FileSection, table, problems)
-    if section is not None:
-        problems = check(section)
-    if section is None or problems:
+    markets: MarketTables | None = decode(MarketTables, {"provider": real}, more)
+    problems += more
+    if section is not None and markets is not None:
+        problems = check(section, markets)
+    if section is None or markets is None or problems:
         errors = tuple(_at_line(problem, text, file) for problem in problems)
         return Findings(config=None, errors=errors)
-    return Findings(config=build(section, file), errors=())
+    return Findings(config=build(section, markets, file), errors=())
+
+
+def split_markets(table: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A file's table without the providers that no trace plays, and those."""
+    providers = table.get("provider")
+    if not isinstance(providers, dict):
+        return table, {}
+    real = {
+        name: item
+        for name, item in providers.items()
+        if isinstance(item, dict) and item.get("kind", SIMULATED) != SIMULATED
+    }
+    rest = {name: item for name, item in providers.items() if name not in real}
+    return {**table, "provider": rest}, real
 
 
 def _at_line(problem: Problem, text: str, file: str) -> ConfigError:
@@ -77,9 +110,14 @@ def _at_line(problem: Problem, text: str, file: str) -> ConfigError:
 
 
 __all__ = [
+    "ApiSection",
+    "BusSection",
     "Config",
+    "DaemonSection",
     "DemandModel",
     "Findings",
+    "LogFormat",
+    "MarketSettings",
     "ProviderSettings",
     "SimulationSection",
     "StrategySettings",

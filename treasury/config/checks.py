@@ -1,29 +1,45 @@
 """What no section can know alone: references, duplicates, cycles and settings that contradict."""
 
 from collections.abc import Iterable, Iterator
+from importlib.metadata import entry_points
+from typing import Final
 
 from treasury.config.decode import Problem
-from treasury.config.sections import BudgetSection, EngineSection, FileSection, JobSection
+from treasury.config.sections import (
+    BudgetSection,
+    EngineSection,
+    FileSection,
+    JobSection,
+    MarketTables,
+)
 from treasury.config.units import read_name
 from treasury.domain.budget import Period
 from treasury.domain.errors import BadValue, did_you_mean
 from treasury.domain.money import format_money
-from treasury.domain.time import format_duration, format_instant
+from treasury.domain.time import SECOND, format_duration, format_instant
 
-PROVIDER_KINDS = ("simulated",)
+# Addresses that only this machine reaches.
+LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
+MIN_LEASE: Final = 5 * SECOND
+# The kind of provider that a trace plays.
+SIMULATED: Final = "simulated"
+# Where adapters of real markets are registered.
+_ADAPTERS: Final = "treasury.providers"
 
 
-def check(file: FileSection) -> list[Problem]:
+def check(file: FileSection, markets: MarketTables) -> list[Problem]:
     """Every contradiction of a file whose sections are sound by themselves."""
+    providers = (*file.provider, *markets.provider)
     return [
         *_check_engine(file.engine),
-        *_check_names("provider", file.provider),
+        *_check_names("provider", providers),
         *_check_names("strategy", file.strategy),
-        *_check_providers(file),
+        *_check_markets(markets),
+        *_check_daemon(file),
         *_check_strategies(file),
-        *_check_budgets(file),
+        *_check_budgets(file, providers),
         *_check_simulation(file),
-        *_check_jobs(file),
+        *_check_jobs(file, providers),
     ]
 
 
@@ -46,11 +62,36 @@ def _check_names(section: str, names: Iterable[str]) -> Iterator[Problem]:
             yield Problem(section, str(error))
 
 
-def _check_providers(file: FileSection) -> Iterator[Problem]:
-    for name, provider in file.provider.items():
-        if provider.kind not in PROVIDER_KINDS:
-            near = did_you_mean(provider.kind, PROVIDER_KINDS)
-            yield Problem(f"provider.{name}.kind", f'"{provider.kind}" is no kind; {near}')
+def _check_markets(markets: MarketTables) -> Iterator[Problem]:
+    """What adapters there are is asked only where one is wanted: it takes a moment."""
+    known: tuple[str, ...] = ()
+    for name, table in markets.provider.items():
+        kind = table["kind"]
+        known = known or (SIMULATED, *(entry.name for entry in entry_points(group=_ADAPTERS)))
+        if kind not in known:
+            near = did_you_mean(str(kind), known)
+            yield Problem(f"provider.{name}.kind", f'"{kind}" is no kind; {near}')
+
+
+def _check_daemon(file: FileSection) -> Iterator[Problem]:
+    """Whoever reaches the daemon from elsewhere does so through TLS or not at all."""
+    for section, listener in (("bus", file.bus), ("api", file.api)):
+        if bool(listener.certificate) != bool(listener.key_file):
+            yield Problem(f"{section}.certificate", 'goes with "key_file": both or neither')
+        if section == "bus" and not file.bus.embedded:
+            continue
+        if listener.host not in LOOPBACK and not listener.certificate:
+            yield Problem(
+                f"{section}.host",
+                f'"{listener.host}" lets others in: give "certificate" and "key_file", or stay at '
+                '"127.0.0.1" and put a proxy with TLS in front',
+            )
+    if file.daemon.lease < MIN_LEASE:
+        yield Problem(
+            "daemon.lease",
+            f"{format_duration(file.daemon.lease)} is too short to be renewed three times in: "
+            f"expected at least {format_duration(MIN_LEASE)}",
+        )
 
 
 def _check_strategies(file: FileSection) -> Iterator[Problem]:
@@ -80,16 +121,14 @@ def _duplicates(section: str, key: str, names: Iterable[str]) -> Iterator[Proble
         first.setdefault(name, index)
 
 
-def _check_budgets(file: FileSection) -> Iterator[Problem]:
+def _check_budgets(file: FileSection, providers: tuple[str, ...]) -> Iterator[Problem]:
     names = tuple(budget.cost_centre for budget in file.budget)
     yield from _duplicates("budget", "cost_centre", names)
     for index, budget in enumerate(file.budget):
         path = f"budget[{index}]"
         if budget.parent:
             yield from _references(f"{path}.parent", [budget.parent], names, "cost centre")
-        yield from _references(
-            f"{path}.providers", budget.providers, file.provider, "[provider.NAME]"
-        )
+        yield from _references(f"{path}.providers", budget.providers, providers, "[provider.NAME]")
         if budget.reserve > budget.amount:
             yield Problem(
                 f"{path}.reserve",
@@ -161,13 +200,13 @@ def _check_simulation(file: FileSection) -> Iterator[Problem]:
     yield from _duplicates("simulation.strategies", "name", simulation.strategies)
 
 
-def _check_jobs(file: FileSection) -> Iterator[Problem]:
+def _check_jobs(file: FileSection, providers: tuple[str, ...]) -> Iterator[Problem]:
     names = tuple(budget.cost_centre for budget in file.budget)
     yield from _duplicates("job", "id", (job.id for job in file.job))
     for index, job in enumerate(file.job):
         path = f"job[{index}]"
         yield from _references(f"{path}.cost_centre", [job.cost_centre], names, "cost centre")
-        yield from _references(f"{path}.providers", job.providers, file.provider, "[provider.NAME]")
+        yield from _references(f"{path}.providers", job.providers, providers, "[provider.NAME]")
         if bool(job.gpu) == bool(job.throughput):
             yield Problem(
                 path, 'needs either "gpu" (one model) or "throughput" (several, with their speeds)'

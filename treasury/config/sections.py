@@ -3,6 +3,8 @@
 A field's annotation says how its text is read (`units`), its default is what a missing key means.
 """
 
+from enum import Enum
+
 import msgspec
 
 from treasury.config.units import (
@@ -15,6 +17,7 @@ from treasury.config.units import (
     Money,
     Name,
     PerMille,
+    Port,
     Positive,
     Rate,
     Share,
@@ -28,8 +31,16 @@ from treasury.config.units import (
 from treasury.domain.budget import Mode, Period
 from treasury.domain.market import Tenure
 from treasury.domain.settings import EngineSettings
+from treasury.domain.time import MINUTE, SECOND
 
 _ENGINE = EngineSettings()
+
+
+class LogFormat(Enum):
+    """How log lines are written: for people, or one JSON object each."""
+
+    TEXT = "text"
+    JSON = "json"
 
 
 class EngineSection(msgspec.Struct, frozen=True, kw_only=True):
@@ -163,12 +174,58 @@ class JobSection(msgspec.Struct, frozen=True, kw_only=True):
     labels: dict[str, str] = {}
 
 
+class DaemonSection(msgspec.Struct, frozen=True, kw_only=True):
+    """`[daemon]`: how `treasury run` works."""
+
+    db: str = "treasury.db"
+    state: str = "treasury-state"
+    strategy: Name = "optimal"
+    conduct: Mode = Mode.ENFORCE
+    plan_limit: Span = MINUTE
+    quiet_after: Span = 10 * MINUTE
+    lease: Span = MINUTE
+    grace: Duration = 10 * SECOND
+    log: LogFormat = LogFormat.TEXT
+    traces: str = ""
+
+
+class BusSection(msgspec.Struct, frozen=True, kw_only=True):
+    """`[bus]`: the broker between the daemon and its machines."""
+
+    embedded: bool = True
+    host: str = "127.0.0.1"
+    port: Port = 1_883
+    advertise: str = ""
+    ca: str = ""
+    certificate: str = ""
+    key_file: str = ""
+
+
+class ApiSection(msgspec.Struct, frozen=True, kw_only=True):
+    """`[api]`: where the HTTP API listens."""
+
+    host: str = "127.0.0.1"
+    port: Port = 8_750
+    advertise: str = ""
+    certificate: str = ""
+    key_file: str = ""
+
+
+class MarketTables(msgspec.Struct, frozen=True, kw_only=True):
+    """Every `[provider.NAME]` that is not simulated: its adapter reads the keys beside `kind`."""
+
+    provider: dict[str, dict[str, object]] = {}
+
+
 class FileSection(msgspec.Struct, frozen=True, kw_only=True):
-    """A whole configuration file."""
+    """A whole configuration file but for its `MarketTables`."""
 
     engine: EngineSection = EngineSection()
     budget: tuple[BudgetSection, ...] = ()
     provider: dict[str, ProviderSection] = {}
     strategy: dict[str, dict[str, object]] = {}
+    daemon: DaemonSection = DaemonSection()
+    bus: BusSection = BusSection()
+    api: ApiSection = ApiSection()
     simulation: SimulationSection = SimulationSection()
     job: tuple[JobSection, ...] = ()

@@ -5,9 +5,13 @@ from typing import Any
 import msgspec
 
 from treasury.config.sections import (
+    ApiSection,
     BudgetSection,
+    BusSection,
+    DaemonSection,
     FileSection,
     JobSection,
+    MarketTables,
     ProviderSection,
     SimulationSection,
     WindowSection,
@@ -33,6 +37,13 @@ class ProviderSettings(msgspec.Struct, frozen=True, kw_only=True):
     quota: int
 
 
+class MarketSettings(msgspec.Struct, frozen=True):
+    """A real provider as configured: the registered kind, and settings its own class will read."""
+
+    kind: str
+    parameters: dict[str, Any]
+
+
 class StrategySettings(msgspec.Struct, frozen=True):
     """A strategy as configured: the registered name, and parameters its own class will read."""
 
@@ -41,14 +52,19 @@ class StrategySettings(msgspec.Struct, frozen=True):
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
-    """A whole configuration. file: what messages call it. jobs keep their offsets until a
+    """A whole configuration. file: what messages call it. providers are those a trace plays,
+    markets the real ones. jobs keep their offsets until a
     simulation's start is known (`job_specs`)."""
 
     file: str
     engine: EngineSettings
     budgets: tuple[Budget, ...]
     providers: dict[str, ProviderSettings]
+    markets: dict[str, MarketSettings]
     strategies: dict[str, StrategySettings]
+    daemon: DaemonSection
+    bus: BusSection
+    api: ApiSection
     simulation: SimulationSection
     jobs: tuple[JobSection, ...]
 
@@ -60,14 +76,18 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-def build(section: FileSection, file: str) -> Config:
+def build(section: FileSection, markets: MarketTables, file: str) -> Config:
     """The settings of a file that passed its checks."""
     return Config(
         file=file,
         engine=EngineSettings(**msgspec.structs.asdict(section.engine)),
         budgets=tuple(_budget(budget) for budget in section.budget),
         providers={name: _provider(item) for name, item in section.provider.items()},
+        markets={name: _market(table) for name, table in markets.provider.items()},
         strategies={name: _strategy(name, item) for name, item in section.strategy.items()},
+        daemon=section.daemon,
+        bus=section.bus,
+        api=section.api,
         simulation=section.simulation,
         jobs=section.job,
     )
@@ -129,6 +149,11 @@ def _provider(section: ProviderSection) -> ProviderSettings:
         refusal_per_mille=section.refusals,
         quota=section.quota,
     )
+
+
+def _market(table: dict[str, Any]) -> MarketSettings:
+    parameters = {key: value for key, value in table.items() if key != "kind"}
+    return MarketSettings(kind=str(table["kind"]), parameters=parameters)
 
 
 def _strategy(name: str, table: dict[str, Any]) -> StrategySettings:

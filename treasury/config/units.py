@@ -124,6 +124,13 @@ def read_positive(value: Any) -> int:
     return count
 
 
+def read_port(value: Any) -> int:
+    """A TCP port; 0 for one that is free."""
+    if type(value) is not int or not 0 <= value <= 65_535:
+        raise BadValue("port", plain(value), "a whole number from 0 (any that is free) to 65535")
+    return value
+
+
 def read_per_mille(value: Any) -> int:
     """A whole number of thousandths, 0 to 1000."""
     count = read_count(value)
@@ -262,6 +269,7 @@ Rate = Annotated[int, Leaf(read_rate)]
 Share = Annotated[int, Leaf(read_share)]
 Count = Annotated[int, Leaf(read_count)]
 Positive = Annotated[int, Leaf(read_positive)]
+Port = Annotated[int, Leaf(read_port)]
 PerMille = Annotated[int, Leaf(read_per_mille)]
 Name = Annotated[str, Leaf(read_name)]
 Instant = Annotated[When, Leaf(read_when)]
