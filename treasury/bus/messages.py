@@ -107,6 +107,8 @@ class Report:
     sent again until acknowledged; a heartbeat carries the number of the last one. base: the first
     number not acknowledged. pulse: the instant of sending by the machine's own forward clock.
 
+    order: the number of the newest order obeyed. address: where the machine's gang reaches it.
+
     placement, phase, rank: the work, as it stands now. base_ppm: where it resumed. elapsed_ns: how
     long its program has run. progress_ppm, saved_ns: progress and elapsed time at the last durable
     point. reason: in a word why the machine stopped the work by itself. error: why the work failed.
@@ -120,6 +122,8 @@ class Report:
     kind: str = part(Text(16, "|".join(KINDS)))
     at: int = part(Int())
     pulse: str = part(_PULSE)
+    order: int = part(Int(), default=0)
+    address: str = part(Text(255), default="")
     placement: int | None = part(Maybe(Int()), default=None)
     phase: str = part(Text(16, "|".join(PHASES)), default="gone")
     rank: int = part(Int(0, 65_535), default=0)
@@ -191,10 +195,10 @@ class BrokerAddress:
 
 @dataclass(frozen=True)
 class NodeConfig:
-    """What a node agent is started with. Durations in ns, paths absolute.
-
-    password: of this lease's account, whose name is the lease's number. state: a directory of the
-    agent's own; it survives the agent. fuse_ns: how long the machine may go on by itself before the
+    """What a node agent is started with. Durations in ns.
+    A path that is not absolute begins at
+    the file's own directory. password: of this lease's account, whose name is the lease's number.
+    state: a directory of the agent's own; it survives the agent. fuse_ns: how long the machine may go on by itself before the
     control is first heard. poweroff_command: ends the machine; empty: the agent only exits.
     metadata: the market whose notices are watched for; metadata_url: another address of its
     service. notice_file: when it exists a notice is given, at the instant [ns] it holds.

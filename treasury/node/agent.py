@@ -34,6 +34,7 @@ _RESEND_NS = 5 * SECOND
 _SHUTDOWN_NS = 30 * SECOND
 # Reports sent ahead of their acknowledgement.
 _WINDOW = 50
+_LOGS_A_TICK = 5
 
 
 class NodeAgent:
@@ -128,8 +129,9 @@ class NodeAgent:
             self._halt("fuse", self._fuse.deadline)
             self._report("fuse")
         self._pursue()
-        self._send(now)
+        # What a program wrote goes before the word that it has ended.
         self._send_log(now)
+        self._send(now)
 
     def _hear(self) -> None:
         """Take in what has come, waiting a moment for the first of it."""
@@ -215,6 +217,8 @@ class NodeAgent:
         if self._acknowledge is not None and (work is None or work.done()):
             (watcher, event), self._acknowledge = self._acknowledge, None
             threading.Thread(target=_quietly, args=(watcher, event), daemon=True).start()
+        if work is not None and work.done() and work.view().reason not in ("", "ordered"):
+            self._latch = self._latch or work.view().reason
         if order is None or self._latch:
             return
         wanted = order.work
@@ -329,6 +333,8 @@ class NodeAgent:
             kind=kind,
             at=self._clock.wall(),
             pulse=self._fuse.pulse(self._clock.boot()),
+            order=max(0, self._last[1]),
+            address=self._link.address(),
             **fields,
         )
 
@@ -357,8 +363,10 @@ class NodeAgent:
         work, tail = self._work, self._tail
         if work is None or tail is None or not self._link.up():
             return
-        lines = tail.lines(now)
-        if lines:
+        for _ in range(_LOGS_A_TICK):
+            lines = tail.lines(now)
+            if not lines:
+                return
             self._log_number += 1
             log = Log(
                 lease=self._config.lease,

@@ -31,6 +31,7 @@ class Link:
         self.inbox: SimpleQueue[tuple[str, bytes]] = SimpleQueue()
         self._topics, self._lease = Topics(config.installation), config.lease
         self._up = False
+        self._address = ""
         self._host, self._port = config.broker.host, config.broker.port
         name = f"treasury-{config.installation}-node-{config.lease}-{identity[:12]}"
         self._client = client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=name)
@@ -55,6 +56,17 @@ class Link:
     def up(self) -> bool:
         """Whether the broker has taken us in."""
         return self._up
+
+    def address(self) -> str:
+        """This machine's address on the way to the broker: where its gang reaches it."""
+        connection: Any = self._client.socket()
+        if connection is None:
+            return self._address
+        try:
+            self._address = str(connection.getsockname()[0])
+        except OSError:
+            return self._address
+        return self._address
 
     def publish(self, channel: str, payload: bytes, qos: int = 1) -> None:
         """Say something on one of this machine's channels; dropped while the broker is away."""

@@ -100,6 +100,12 @@ class Program:
             return f"ended by signal {-code}"
         return f"exit code {code}" if code else ""
 
+    def told(self) -> bool:
+        """Whether somebody signalled the group to end before it did, be it the machine's own
+        shutdown: then a good exit code does not mean that the work is done."""
+        known = read_json(self._folder / "exit")
+        return isinstance(known, dict) and bool(known.get("told"))
+
     def environment(self) -> dict[str, str]:
         """The environment of the running program; empty where it cannot be read."""
         pid = self.pid()

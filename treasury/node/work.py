@@ -301,6 +301,12 @@ class Running:
     def _conclude(self, how: str) -> None:
         """The program came to its own end: what it leaves is its result."""
         self._view = self.view()
+        if self._program.told() and job.progress_ppm(self._places.progress) != PPM:
+            # The machine is being shut down, and told everyone on it at once.
+            self._reason = self._reason or "shutdown"
+            self._view = replace(self._view, phase="stopping")
+            self._finish("stopped", error=self._save_last())
+            return
         if how:
             self._finish("ended", error=how)
             return

@@ -3,8 +3,8 @@
     wrapper.py EXIT_FILE PID_FILE LOG_FILE LOG_BYTES -- PROGRAM [ARGUMENT...]
 
 It leads the program's process group, writes its own number to PID_FILE, pumps the program's output
-into LOG_FILE (kept below LOG_BYTES, one older file beside it), writes the exit code to EXIT_FILE,
-and ends whatever of the group is left. It is copied to the agent's state directory and run from
+into LOG_FILE (kept below LOG_BYTES, one older file beside it), writes the exit code, and whether
+anybody asked the group to end, to EXIT_FILE, and ends whatever of the group is left. It is copied to the agent's state directory and run from
 there: the agent's own files may be replaced meanwhile. The agent passes a locked file in, which
 stays locked as long as this process lives.
 """
@@ -56,9 +56,10 @@ def main(arguments: list[str]) -> None:
     """Run the program to its end."""
     exit_file, pid_file, log_file, most = arguments[:4]
     program = arguments[5:]
+    told: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         # A function, not SIG_IGN: what is ignored would be ignored by the program, too.
-        signal.signal(number, lambda *_: None)
+        signal.signal(number, lambda number, _frame: told.append(number))
     _write(Path(pid_file), {"pid": os.getpid()})
     try:
         process = subprocess.Popen(  # noqa: S603 - the job's own command is what we are for
@@ -75,7 +76,7 @@ def main(arguments: list[str]) -> None:
     pump.start()
     code = process.wait()
     pump.join(_DRAIN_S)
-    _write(Path(exit_file), {"code": code})
+    _write(Path(exit_file), {"code": code, "told": bool(told)})
     # Children that the program left in its group; this process is of the group, too.
     os.killpg(0, signal.SIGKILL)
 
