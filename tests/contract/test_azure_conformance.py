@@ -7,6 +7,7 @@ import pytest
 from tests.counterparts.azure.arm import TOKEN, Arm
 from tests.counterparts.azure.facts import GROUP, SUBSCRIPTION
 from tests.support.cloud_sites import HastyClock, TestSite
+from treasury.domain.time import SECOND
 from treasury_providers.azure import CAPABILITIES, Azure, AzureSettings
 from treasury_simulations.conformance import Outcome, run
 
@@ -24,11 +25,11 @@ def settings(arm: Arm, folder: Path) -> AzureSettings:
         image="Canonical:ubuntu-24_04-lts:server:latest",
         ssh_key="ssh-ed25519 AAAAC3NzaC1lZDI1NTE5 nobody@example",
         token_file=str(token),
-        prices_every="20s",
-        notices_every="5s",
-        launch_wait="60s",
-        poll_every="0s",
-        prices_pause="0s",
+        prices_every=20 * SECOND,
+        notices_every=5 * SECOND,
+        launch_wait=60 * SECOND,
+        poll_every=0,
+        prices_pause=0,
         endpoint=arm.url,
         prices_endpoint=arm.url,
     )

@@ -23,8 +23,9 @@ from treasury_providers.azure.machine import lease_from_name
 from treasury_providers.azure.notices import Evictions
 from treasury_providers.azure.prices import PriceList
 from treasury_providers.azure.settings import Settings as AzureSettings
-from treasury_providers.azure.settings import checked
+from treasury_providers.azure.settings import check_settings
 from treasury_providers.common.polling import Feed, Source
+from treasury_providers.common.sdk import need_sdk
 
 CAPABILITIES: Final = Capabilities(
     bids=True,
@@ -49,14 +50,15 @@ class Azure:
     Settings = AzureSettings
 
     def __init__(self, settings: AzureSettings, site: Site) -> None:
-        times = checked(settings, site)
+        need_sdk("azure", "azure")
+        check_settings(settings, site)
         self.name: str = site.name
         self.capabilities = CAPABILITIES
-        self._settings, self._times, self._site = settings, times, site
+        self._settings, self._site = settings, site
         self._door = Door(settings, site)
-        self._capacity = Capacity(settings, times, site, self._door, CAPABILITIES)
-        self._prices = PriceList(settings, times, site, self._door, self._capacity)
-        self._launcher = Launcher(settings, times, site, self._door)
+        self._capacity = Capacity(settings, site, self._door, CAPABILITIES)
+        self._prices = PriceList(settings, site, self._door, self._capacity)
+        self._launcher = Launcher(settings, site, self._door)
         self._evictions = Evictions(
             settings, site, self._door, self._launcher, CAPABILITIES.notice_ns
         )
@@ -68,7 +70,7 @@ class Azure:
 
     def quotes(self) -> AsyncIterator[Quote]:
         """Retail prices, region by region, with what our quotas allow as depth."""
-        every = self._times.prices_every
+        every = self._settings.prices_every
         sources = {
             region: Source(every, partial(self._prices.quotes, region))
             for region in self._settings.regions
@@ -77,7 +79,7 @@ class Azure:
 
     def notices(self) -> AsyncIterator[MachineNoticed]:
         """Evictions as the control plane tells them; the node agent tells them earlier."""
-        source = Source(self._times.notices_every, self._evictions.fetch)
+        source = Source(self._settings.notices_every, self._evictions.fetch)
         return Feed(self._site, "notices", {"evictions": source}).stream()
 
     async def acquire(self, request: Acquire) -> None:

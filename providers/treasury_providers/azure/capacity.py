@@ -13,7 +13,7 @@ from treasury.domain.market import Capabilities, Offer, Tenure, offer_id
 from treasury.domain.time import HOUR, MINUTE
 from treasury.ports import Site
 from treasury_providers.azure.client import Door
-from treasury_providers.azure.settings import Settings, Times
+from treasury_providers.azure.settings import Settings
 from treasury_providers.common.gpus import Normaliser
 from treasury_providers.common.polling import Cached
 
@@ -66,7 +66,6 @@ class Capacity:
     def __init__(
         self,
         settings: Settings,
-        times: Times,
         site: Site,
         door: Door,
         capabilities: Capabilities,
@@ -79,7 +78,7 @@ class Capacity:
             region: Cached(clock, _QUOTA_TTL, self._fetcher(region), keep=HOUR)
             for region in settings.regions
         }
-        self._scores = Cached(clock, times.capacity_every, self._fetch_scores, keep=HOUR)
+        self._scores = Cached(clock, settings.capacity_every, self._fetch_scores, keep=HOUR)
 
     # --- the catalogue ---------------------------------------------------------------------------
 

@@ -32,7 +32,7 @@ from treasury_providers.azure.machine import (
     lease_from_name,
     lease_from_vm,
 )
-from treasury_providers.azure.settings import Settings, Times, seconds
+from treasury_providers.azure.settings import Settings, seconds
 from treasury_providers.common.departed import Departed
 from treasury_providers.common.errors import tidy
 from treasury_providers.common.names import machine_name
@@ -49,8 +49,8 @@ _FAILED_KEPT: Final = 5 * MINUTE
 class Launcher:
     """Machines of one resource group."""
 
-    def __init__(self, settings: Settings, times: Times, site: Site, door: Door) -> None:
-        self._settings, self._times, self._site, self._door = settings, times, site, door
+    def __init__(self, settings: Settings, site: Site, door: Door) -> None:
+        self._settings, self._site, self._door = settings, site, door
         self.departed = Departed()
         # Machines we ask Azure to delete: their going is no news.
         self.leaving: set[str] = set()
@@ -116,7 +116,7 @@ class Launcher:
                     body,
                     etag="*",
                     match_condition=MatchConditions.IfMissing,
-                    polling_interval=seconds(self._times.poll_every),
+                    polling_interval=seconds(self._settings.poll_every),
                 )
             except HttpResponseError as error:
                 if error.status_code != 412:
@@ -125,7 +125,7 @@ class Launcher:
             await self._adopt(name, body)
             return
         try:
-            async with asyncio.timeout(seconds(self._times.launch_wait)):
+            async with asyncio.timeout(seconds(self._settings.launch_wait)):
                 await poller.result()
         except TimeoutError:
             return
@@ -139,7 +139,7 @@ class Launcher:
 
     async def _adopt(self, name: str, body: dict[str, Any]) -> None:
         """There is a machine of this name: an earlier sending of this request made it."""
-        until = self._now() + self._times.launch_wait
+        until = self._now() + self._settings.launch_wait
         while True:
             vm = await self._get(name)
             if vm is None:
@@ -237,7 +237,7 @@ class Launcher:
                 name,
                 force_deletion=True,
                 polling=follow,
-                polling_interval=seconds(self._times.poll_every),
+                polling_interval=seconds(self._settings.poll_every),
                 raw_response_hook=note,
             )
             if follow:

@@ -13,7 +13,7 @@ from treasury.domain.time import parse_instant
 from treasury.ports import Site
 from treasury_providers.azure.capacity import Capacity, Size
 from treasury_providers.azure.client import Door
-from treasury_providers.azure.settings import Settings, Times
+from treasury_providers.azure.settings import Settings
 from treasury_providers.common.rates import rate_from_text
 
 # Sizes in one question: its address must stay short.
@@ -30,10 +30,8 @@ Prices = Mapping[tuple[str, Tenure], int]
 class PriceList:
     """Retail prices of the sizes we offer, as quotes."""
 
-    def __init__(
-        self, settings: Settings, times: Times, site: Site, door: Door, capacity: Capacity
-    ) -> None:
-        self._settings, self._times, self._site = settings, times, site
+    def __init__(self, settings: Settings, site: Site, door: Door, capacity: Capacity) -> None:
+        self._settings, self._site = settings, site
         self._door, self._capacity = door, capacity
 
     async def quotes(self, region: str) -> list[Quote]:
@@ -100,7 +98,7 @@ class PriceList:
                 raise Unreachable("the price list continues on another host")
             # The limit is not published; one page at a time, slowly, is never refused.
             clock = self._site.clock
-            await clock.sleep_until(clock.now() + self._times.prices_pause)
+            await clock.sleep_until(clock.now() + self._settings.prices_pause)
         raise Unreachable(f"the price list of {region} does not end")
 
 

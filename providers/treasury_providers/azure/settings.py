@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from treasury.domain.errors import BadValue
-from treasury.domain.time import SECOND, parse_duration
+from treasury.domain.time import MINUTE, SECOND
 from treasury.ports import Site
 from treasury_providers.common.settings import bad_setting
 
@@ -17,8 +17,8 @@ _REGION: Final = re.compile(r"[a-z0-9]{3,40}")
 _LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 
 
-class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where machines are made and what they are made from.
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """Where machines are made and what they are made from. Durations in ns.
 
     subnets: region -> resource id of the subnet its machines get an address in. image: a resource
     id, or `publisher:offer:sku:version` of the marketplace. identity: resource id of a
@@ -27,7 +27,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     accelerators. on_demand: also offer regular machines. token_file: a file with an access token
     that somebody else renews; empty to sign in as azure-identity finds it. prices_every,
     capacity_every, notices_every: how often these are asked for. launch_wait: how long a launch is
-    followed before the listing takes over. endpoint, prices_endpoint: another cloud, or a
+    followed before the listing takes over; poll_every: how often it is asked after. prices_pause:
+    between two pages of the price list. endpoint, prices_endpoint: another cloud, or a
     counterpart on this host.
     """
 
@@ -43,29 +44,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     sizes: tuple[str, ...] = ()
     on_demand: bool = True
     token_file: str = ""
-    prices_every: str = "30m"
-    capacity_every: str = "15m"
-    notices_every: str = "30s"
-    launch_wait: str = "75s"
-    poll_every: str = "2s"
-    prices_pause: str = "3s"
+    prices_every: int = 30 * MINUTE
+    capacity_every: int = 15 * MINUTE
+    notices_every: int = 30 * SECOND
+    launch_wait: int = 75 * SECOND
+    poll_every: int = 2 * SECOND
+    prices_pause: int = 3 * SECOND
     endpoint: str = "https://management.azure.com"
     prices_endpoint: str = "https://prices.azure.com"
 
 
-class Times(msgspec.Struct, frozen=True):
-    """The durations of the settings [ns]."""
-
-    prices_every: int
-    capacity_every: int
-    notices_every: int
-    launch_wait: int
-    poll_every: int
-    prices_pause: int
-
-
-def checked(settings: Settings, site: Site) -> Times:
-    """Raise BadValue, with the setting's path, for what cannot work; else the durations."""
+def check_settings(settings: Settings, site: Site) -> None:
+    """Raise BadValue, with the setting's path, for what cannot work."""
 
     def bad(field: str, value: object, right: str) -> BadValue:
         return bad_setting(site, field, value, right)
@@ -95,22 +85,15 @@ def checked(settings: Settings, site: Site) -> Times:
         parts = urlsplit(url)
         if parts.scheme != "https" and not is_loopback(url):
             raise bad(field, url, "an https address; plain http only on this host")
-    return Times(
-        *(_duration(site, name, getattr(settings, name)) for name in Times.__struct_fields__)
-    )
+    for field in ("prices_every", "capacity_every", "notices_every", "launch_wait"):
+        if getattr(settings, field) < SECOND:
+            raise bad(field, getattr(settings, field), "at least a second")
 
 
 def is_loopback(url: str) -> bool:
     """Whether an address is plain http on this host: a counterpart."""
     parts = urlsplit(url)
     return parts.scheme == "http" and parts.hostname in _LOOPBACK
-
-
-def _duration(site: Site, field: str, text: str) -> int:
-    try:
-        return parse_duration(text)
-    except BadValue as error:
-        raise bad_setting(site, field, text, error.right) from error
 
 
 def seconds(duration: int) -> float:
