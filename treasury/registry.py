@@ -1,16 +1,26 @@
 """Finding plug-ins by entry point: strategies, providers, runners; ours register like any other."""
 
+import re
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Final, Literal, get_args
 
 import msgspec
 
-from treasury.domain.errors import BadValue, NotFound, PluginError, did_you_mean
+from treasury.domain.errors import (
+    BadValue,
+    ConfigError,
+    NotFound,
+    PluginError,
+    UserError,
+    did_you_mean,
+)
 from treasury.domain.time import parse_duration
-from treasury.ports import Strategy
+from treasury.ports import Provider, Site, Strategy
 
 Group = Literal["treasury.strategies", "treasury.providers", "treasury.runners"]
 GROUPS: Final = get_args(Group)
+# Keys whose values no message may show.
+_SECRET: Final = re.compile(r"token|secret|password|credential", re.IGNORECASE)
 
 
 class NoSettings(msgspec.Struct, frozen=True):
@@ -66,6 +76,77 @@ def load_strategy(name: str, parameters: dict[str, Any]) -> Strategy:
     if not isinstance(strategy, Strategy):
         raise PluginError(f'"{name}" is no strategy: it needs "name" and "propose(snapshot)"')
     return strategy
+
+
+def load_provider(kind: str, table: dict[str, Any], site: Site, file: str) -> Provider:
+    """A new provider made of the keys of its `[provider.NAME]`. Raises ConfigError with the path of
+    a key, PluginError, NotFound."""
+    made_by = load("treasury.providers", kind)
+    path = f"provider.{site.name}"
+    settings = read_table(settings_of(made_by), table, path, file)
+    try:
+        provider: Provider = made_by(settings, site)
+    except UserError:
+        raise
+    except Exception as error:
+        raise PluginError(
+            f'{file}: {path}: "{kind}" of {origin(plugins("treasury.providers")[kind])} cannot be '
+            f"made: {type(error).__name__}: {error}"
+        ) from error
+    return provider
+
+
+def check_provider(kind: str, table: dict[str, Any], name: str, file: str) -> None:
+    """Raise what `load_provider` would about the keys, making nothing."""
+    read_table(settings_of(load("treasury.providers", kind)), table, f"provider.{name}", file)
+
+
+def load_runner(name: str) -> Any:
+    """The class or function that is registered as a runner. Raises NotFound, PluginError."""
+    return load("treasury.runners", name)
+
+
+def read_table(
+    kind: type[msgspec.Struct], table: dict[str, Any], path: str, file: str
+) -> msgspec.Struct:
+    """A table of the configuration as a plug-in's settings. Raises ConfigError for the first key
+    that is unknown, missing or wrong."""
+    fields = {field.name: field for field in msgspec.structs.fields(kind)}
+    values: dict[str, Any] = {}
+    for key, value in table.items():
+        if key not in fields:
+            raise ConfigError(file, f"{path}.{key}", f"unknown key; {did_you_mean(key, fields)}")
+        try:
+            values[key] = _read_parameter(key, value, fields[key].type)
+        except BadValue as error:
+            shown = "a value that is not shown" if _SECRET.search(key) else repr(error.value)
+            problem = f"{shown} cannot be used: expected {_in_words(error.right)}"
+            raise ConfigError(file, f"{path}.{key}", problem) from error
+    for key, field in fields.items():
+        if field.required and key not in values:
+            raise ConfigError(file, path, f'"{key}" is missing')
+    try:
+        return kind(**values)
+    except (ValueError, BadValue) as error:
+        raise ConfigError(file, path, str(error)) from error
+
+
+# What msgspec calls the kinds of values, and what people do.
+_WORDS: Final = {
+    "`array`": "a list",
+    "`object`": "a table",
+    "`str`": "text in quotes",
+    "`int`": "a whole number",
+    "`float`": "a number",
+    "`bool`": "true or false",
+}
+
+
+def _in_words(right: str) -> str:
+    right = right.partition(", got ")[0]
+    for theirs, ours in _WORDS.items():
+        right = right.replace(theirs, ours)
+    return right
 
 
 def settings_of(plugin: Any) -> type[msgspec.Struct]:

@@ -75,17 +75,21 @@ def _check_markets(markets: MarketTables) -> Iterator[Problem]:
 
 def _check_daemon(file: FileSection) -> Iterator[Problem]:
     """Whoever reaches the daemon from elsewhere does so through TLS or not at all."""
-    for section, listener in (("bus", file.bus), ("api", file.api)):
-        if bool(listener.certificate) != bool(listener.key_file):
-            yield Problem(f"{section}.certificate", 'goes with "key_file": both or neither')
-        if section == "bus" and not file.bus.embedded:
-            continue
-        if listener.host not in LOOPBACK and not listener.certificate:
-            yield Problem(
-                f"{section}.host",
-                f'"{listener.host}" lets others in: give "certificate" and "key_file", or stay at '
-                '"127.0.0.1" and put a proxy with TLS in front',
-            )
+    bus, api = file.bus, file.api
+    if bool(bus.certificate) != bool(bus.key_file):
+        yield Problem("bus.certificate", 'goes with "key_file": both or neither')
+    if bus.embedded and bus.host not in LOOPBACK and not bus.certificate:
+        yield Problem(
+            "bus.host",
+            f'"{bus.host}" lets others in: give "certificate" and "key_file", or stay at '
+            '"127.0.0.1"',
+        )
+    if api.host not in LOOPBACK and not api.exposed:
+        yield Problem(
+            "api.host",
+            f'"{api.host}" lets others in, and the API is not encrypted: stay at "127.0.0.1" '
+            'behind a proxy that has TLS, or say "exposed = true"',
+        )
     if file.daemon.lease < MIN_LEASE:
         yield Problem(
             "daemon.lease",

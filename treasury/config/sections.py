@@ -206,9 +206,9 @@ class ApiSection(msgspec.Struct, frozen=True, kw_only=True):
 
     host: str = "127.0.0.1"
     port: Port = 8_750
+    hosts: tuple[str, ...] = ()
+    exposed: bool = False
     advertise: str = ""
-    certificate: str = ""
-    key_file: str = ""
 
 
 class MarketTables(msgspec.Struct, frozen=True, kw_only=True):
