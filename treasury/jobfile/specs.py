@@ -1,5 +1,6 @@
 """A job's document to a `JobSpec`, or every problem in it with what to write instead."""
 
+import re
 import shlex
 from collections.abc import Iterator
 from typing import Any, Final
@@ -18,6 +19,7 @@ from treasury.jobfile.sections import JobSection, in_our_words
 
 # A journal keeps instants as 64-bit nanoseconds: up to the year 2262.
 _INSTANT_MAX: Final = 2**63 - 1
+_SECRET: Final = re.compile(r"^env\b|secret|token|password|credential|key", re.IGNORECASE)
 # Runs the setup, which is data to this script as all else is, and then becomes the program.
 _WITH_SETUP: Final = 'bash -ec "$1" && shift && exec "$@"'
 
@@ -141,7 +143,10 @@ def _contradictions(section: JobSection) -> Iterator[Problem]:
 
 
 def value_at(table: dict[str, Any], path: str) -> Any:
-    """What a document holds at a path such as `resources.any_of[0]`, None where nothing is."""
+    """What a document holds at a path such as `resources.any_of[0]`, None where nothing is, and
+    where it may be a secret."""
+    if _SECRET.search(path):
+        return None
     value: Any = in_our_words(table)
     for part in path.replace("[", ".").replace("]", "").split("."):
         if isinstance(value, dict):
