@@ -14,12 +14,12 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, Protocol
 
+from treasury.bus.board import OrderBoard
 from treasury.bus.broadcast import Broadcast
 from treasury.bus.client import BusClient
-from treasury.bus.fields import MessageError, decode, encode
+from treasury.bus.fields import MessageError, decode
 from treasury.bus.logs import LogBook
-from treasury.bus.messages import Ack, Log, Order, Report, Secrets, Status
-from treasury.bus.orders import Wanted, wanted
+from treasury.bus.messages import Ack, Log, Report, Secrets, Status
 from treasury.bus.topics import Topics
 from treasury.bus.views import NodeView, differences
 from treasury.domain import events as e
@@ -35,8 +35,6 @@ from treasury.ports import Clock
 # A machine that is not heard for so long, while the broker is there, counts as out of reach.
 SILENCE_LIMIT: Final = 5 * MINUTE
 _LOOK: Final = 5 * SECOND
-_RETRY: Final = SECOND
-_CHUNK: Final = 200
 _JOBS_KEPT: Final = 10_000
 
 Signature = tuple[str, int | str, int]
@@ -84,32 +82,28 @@ class BusRunner:
         UserError where one is missing. silence_limit [ns]."""
         self.client, self.topics = client, topics
         self.refused = 0
-        self.machines: dict[LeaseId, NodeView] = {}
         self._agent, self._clock, self._epoch = agent, clock, epoch
         self._secrets, self._silence_limit = secrets, silence_limit
         self._logs = LogBook()
         self._broadcast = Broadcast(client, topics, epoch)
-        self._wanted: dict[LeaseId, Wanted] = {}
-        self._dirty: dict[LeaseId, None] = {}
-        self._gone: dict[LeaseId, None] = {}
-        self._wake = asyncio.Event()
-        self._number = 0
+        self._board = OrderBoard(client, topics, clock, epoch, self._fail)
+        self.machines = self._board.machines
         self._flying: dict[Signature, None] = {}
         self._job_of: OrderedDict[LeaseId, tuple[JobId, int]] = OrderedDict()
         self._watched_from = clock.now()
         for lease in agent.book.leases:
-            self._look_at(lease)
+            self._board.look_at(agent.book, lease)
         agent.watch(self._committed)
 
     # --- Runner ----------------------------------------------------------------------------------
 
     async def start(self, request: StartWork) -> None:
         """Have the machines told; the order is in the book already."""
-        self._publish_soon(request.leases)
+        self._board.publish_soon(request.leases)
 
     async def stop(self, request: StopWork) -> None:
         """Have the machines told; the order is in the book already."""
-        self._publish_soon(request.leases)
+        self._board.publish_soon(request.leases)
 
     # --- for others ------------------------------------------------------------------------------
 
@@ -123,7 +117,7 @@ class BusRunner:
             "connected": self.client.up_since is not None,
             "fault": self.client.fault,
             "machines": len(self.machines),
-            "unsent": len(self._dirty),
+            "unsent": self._board.unsent,
             "refused": self.refused,
         }
 
@@ -139,7 +133,7 @@ class BusRunner:
         ]
         async with asyncio.TaskGroup() as group:
             group.create_task(self.client.run(subscriptions, self._came_up, self._heard))
-            group.create_task(self._publish())
+            group.create_task(self._board.run())
             group.create_task(self._listen_for_silence())
             group.create_task(self._broadcast.run())
 
@@ -147,16 +141,10 @@ class BusRunner:
         """The broker is there, and believed to know nothing."""
         self._watched_from = self._clock.now()
         self._broadcast.say(self.topics.status, self._status(), retain=True)
-        self._publish_soon(list(self._wanted))
+        self._board.publish_soon(list(self._board.wanted))
 
     def _status(self) -> Status:
         return Status(self._epoch, online=True, at=self._clock.now())
-
-    def _publish_soon(self, leases: Sequence[LeaseId]) -> None:
-        for lease in leases:
-            if lease in self._wanted:
-                self._dirty[lease] = None
-        self._wake.set()
 
     # --- after a commit --------------------------------------------------------------------------
 
@@ -171,107 +159,9 @@ class BusRunner:
             if isinstance(fact, e.JobEnded):
                 self._logs.end(fact.job)
         for lease in touched:
-            self._look_at(lease)
+            self._board.look_at(book, lease)
             self._judge(lease)
         self._broadcast.committed(entry, book)
-
-    def _look_at(self, lease_id: LeaseId) -> None:
-        """Find out what a machine is wanted to do now."""
-        lease = self._agent.book.leases.get(lease_id)
-        if lease is None:
-            if self._wanted.pop(lease_id, None) is not None:
-                self._gone[lease_id] = None
-                self._wake.set()
-            self._dirty.pop(lease_id, None)
-            self.machines.pop(lease_id, None)
-            return
-        now_wanted = wanted(self._agent.book, lease, self._address)
-        if now_wanted is None or now_wanted == self._wanted.get(lease_id):
-            return
-        self._wanted[lease_id] = now_wanted
-        self._publish_soon([lease_id])
-
-    def _address(self, lease: LeaseId) -> str:
-        view = self.machines.get(lease)
-        return "" if view is None or view.report is None else view.report.address
-
-    # --- publishing ------------------------------------------------------------------------------
-
-    async def _publish(self) -> None:
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
-            while self.client.up_since is not None and (self._dirty or self._gone):
-                leases = list(self._dirty)[:_CHUNK]
-                for lease in leases:
-                    del self._dirty[lease]
-                gone = list(self._gone)[:_CHUNK]
-                for lease in gone:
-                    del self._gone[lease]
-                sent = await asyncio.gather(
-                    *[self._send_order(lease) for lease in leases],
-                    *[self._send_farewell(lease) for lease in gone],
-                )
-                if not all(sent):
-                    self._again(leases, gone, sent)
-                    await self._clock.sleep_until(self._clock.now() + _RETRY)
-
-    def _again(self, leases: list[LeaseId], gone: list[LeaseId], sent: list[bool]) -> None:
-        ok = dict(zip([*leases, *gone], sent, strict=True))
-        self._publish_soon([lease for lease in leases if not ok[lease]])
-        self._gone |= dict.fromkeys(lease for lease in gone if not ok[lease])
-
-    async def _send_order(self, lease: LeaseId) -> bool:
-        wish = self._wanted.get(lease)
-        if wish is None or not wish.complete:
-            return True
-        view = self.machines.get(lease)
-        if view is not None:
-            self._restate(view, wish)
-        order = self._order(lease, wish, view)
-        try:
-            payload = encode(order)
-        except MessageError as error:
-            self._fail(lease, f"the order is too large to be sent: {error}")
-            return True
-        return await self.client.publish(self.topics.node(lease, "order"), payload, retain=True)
-
-    def _restate(self, view: NodeView, wish: Wanted) -> None:
-        """Remember since which order the machine is wanted as it is now."""
-        state = (None if wish.work is None else wish.work.placement, wish.stop)
-        if state != view.state:
-            view.state, view.stated = state, self._next_number() + 1
-
-    def _next_number(self) -> int:
-        return max(self._number, self._clock.now())
-
-    def _order(self, lease: LeaseId, wish: Wanted, view: NodeView | None) -> Order:
-        # The clock keeps numbers rising over restarts; the machine refuses what does not rise.
-        self._number = self._next_number() + 1
-        heard, fuse = None, 0
-        if view is not None and view.pulse is not None:
-            heard, fuse = view.pulse, max(0, wish.fuse_at - view.pulse_at)
-        return Order(
-            epoch=self._epoch,
-            number=self._number,
-            lease=lease,
-            fuse_ns=fuse,
-            heard=heard,
-            work=wish.work,
-            stop=wish.stop,
-            release=wish.release,
-        )
-
-    async def _send_farewell(self, lease: LeaseId) -> bool:
-        """A lease that is over: tell its machine, should it still live, and leave nothing behind."""
-        wish = Wanted(None, stop=True, release=True, fuse_at=0)
-        order = self.topics.node(lease, "order")
-        told = await self.client.publish(order, encode(self._order(lease, wish, None)))
-        cleared = [
-            await self.client.publish(self.topics.node(lease, channel), b"", retain=True)
-            for channel in ("order", "ack")
-        ]
-        return told and all(cleared)
 
     # --- what is heard ---------------------------------------------------------------------------
 
@@ -301,9 +191,13 @@ class BusRunner:
     def _heard_order(self, lease: LeaseId, payload: bytes) -> None:
         """Our own, or one that was retained for a lease that is over."""
         book = self._agent.book
-        if payload and lease not in book.leases and lease <= book.last_lease:
-            self._gone[lease] = None
-            self._wake.set()
+        if not payload or lease in book.leases or lease > book.last_lease:
+            return
+        order = decode(Order, payload)
+        if order.epoch == self._epoch and order.release:
+            # The echo of our own farewell: one more would have an echo, too.
+            return
+        self._board.dismiss(lease)
 
     def _heard_report(self, lease_id: LeaseId, report: Report) -> None:
         book, now = self._agent.book, self._clock.now()
@@ -313,8 +207,7 @@ class BusRunner:
         if lease is None:
             # One of ours that is over is told so. One we never gave out belongs to another book.
             if lease_id <= book.last_lease:
-                self._gone[lease_id] = None
-                self._wake.set()
+                self._board.dismiss(lease_id)
             return
         self._job_of[lease_id] = lease.job, len(book.placements[lease.placement].leases)
         while len(self._job_of) > _JOBS_KEPT:
@@ -323,20 +216,20 @@ class BusRunner:
         fresh = view is None or view.pulse is None or view.boot != report.boot
         if view is None:
             view = self.machines[lease_id] = NodeView(lease_id, now)
-        address = self._address(lease_id)
+        address = self._board.address(lease_id)
         news = view.take(report, now)
-        if fresh or address != self._address(lease_id):
+        if fresh or address != self._board.address(lease_id):
             # It has a pulse now that its fuse can count from, and an address its gang waits for.
             for rank in book.placements[lease.placement].leases:
-                self._look_at(rank)
-            self._publish_soon([lease_id])
+                self._board.look_at(book, rank)
+            self._board.publish_soon([lease_id])
         if news and report.kind == "notice" and report.ends_at is not None:
             self._put(lease_id, e.MachineNoticed(lease_id, now, report.ends_at))
         if report.lacks is not None:
             self._hand_over_secrets(lease_id, report.lacks)
         if news:
             self._judge(lease_id)
-        self._acknowledge(lease_id)
+        self._acknowledge(lease_id, report.base)
 
     def _heard_log(self, lease: LeaseId, log: Log) -> None:
         known = self._job_of.get(lease)
@@ -375,19 +268,17 @@ class BusRunner:
         self._judge(lease, besides=signature)
         self._acknowledge(lease)
 
-    def _acknowledge(self, lease: LeaseId) -> None:
+    def _acknowledge(self, lease: LeaseId, base: int = 0) -> None:
+        """Let a machine forget what is committed; `base`: the first it has not forgotten."""
         view = self.machines.get(lease)
-        if view is None or view.pending or not view.boot:
+        if view is None or view.pending or base > view.handled:
             return
-        if view.report is not None and view.report.base > view.handled and view.acked:
-            return
-        view.acked = view.handled
         ack = Ack(view.boot, view.handled)
         self._broadcast.say(self.topics.node(lease, "ack"), ack, retain=True)
 
     def _hand_over_secrets(self, lease: LeaseId, placement: int) -> None:
         """Send what the machine needs to start, once more each time it asks."""
-        wish = self._wanted.get(lease)
+        wish = self._board.wanted.get(lease)
         if wish is None or wish.work is None or wish.work.placement != placement:
             return
         try:

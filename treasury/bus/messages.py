@@ -72,7 +72,7 @@ class Order:
     number: int = part(Int())
     lease: int = part(Int())
     fuse_ns: int = part(Int())
-    heard: str = part(Maybe(_PULSE), default=None)
+    heard: str | None = part(Maybe(_PULSE), default=None)
     work: Work | None = part(Maybe(Part(Work)), default=None)
     stop: bool = part(Flag(), default=False)
     release: bool = part(Flag(), default=False)
@@ -196,12 +196,13 @@ class BrokerAddress:
 @dataclass(frozen=True)
 class NodeConfig:
     """What a node agent is started with. Durations in ns.
-    A path that is not absolute begins at
-    the file's own directory. password: of this lease's account, whose name is the lease's number.
-    state: a directory of the agent's own; it survives the agent. fuse_ns: how long the machine may go on by itself before the
-    control is first heard. poweroff_command: ends the machine; empty: the agent only exits.
-    metadata: the market whose notices are watched for; metadata_url: another address of its
-    service. notice_file: when it exists a notice is given, at the instant [ns] it holds.
+
+    A path that is not absolute begins at the file's own directory. password: of this lease's
+    account, whose name is the lease's number. state: a directory of the agent's own, which survives
+    it. fuse_ns: how long the machine may go on by itself before the control is first heard.
+    poweroff_command: ends the machine; empty: the agent only exits. metadata: the market whose
+    notices are watched for; metadata_url: another address of its service. notice_file: when it
+    exists a notice is given, at the instant [ns UTC] it holds.
     """
 
     installation: str = part(Text(64, r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"))

@@ -20,6 +20,7 @@ from treasury.domain.events import (
 from treasury.domain.ids import LeaseId
 from treasury.domain.job import JobState
 from treasury.domain.lease import LeaseState
+from treasury.domain.time import NEVER
 from treasury.engine.book import Book, JobRecord, LeaseRecord, PlacementRecord
 
 _STOPPED = ("stopped", "ended")
@@ -32,7 +33,7 @@ _BY_ITSELF = ("notice", "fuse", "shutdown")
 @dataclass
 class NodeView:
     """One machine as it was last heard. heard_at: our instant [ns] of receipt. handled: the newest
-    numbered report of `boot` that was taken; acked: the newest one the machine may forget. pulse:
+    numbered report of `boot` that was taken; pulse:
     the last one heard, at our `pulse_at`."""
 
     lease: LeaseId
@@ -40,11 +41,10 @@ class NodeView:
     report: Report | None = None
     boot: str = ""
     handled: int = 0
-    acked: int = 0
     pulse: str | None = None
     pulse_at: int = 0
     # Since which order's number the machine is wanted in its present state.
-    stated: int = 0
+    stated: int = NEVER
     state: tuple[int | None, bool] | None = None
     # Inputs of its words that are not committed yet.
     pending: int = 0
@@ -60,7 +60,7 @@ class NodeView:
         self.pulse = report.pulse
         if report.boot != self.boot:
             self.boot, self.handled = report.boot, report.base - 1
-            self.acked, self.report = self.handled, None
+            self.report = None
         if report.kind == "heartbeat":
             # One that was overtaken by a later word is not believed.
             if self.handled < report.seq or self._older(report):
@@ -161,7 +161,7 @@ def _at_rest(report: Report, informed: bool) -> bool:
 
 
 def _useful(job: JobRecord, report: Report) -> bool:
-    """Whether a rank is past its start: its program got on, or has run for as long as that takes."""
+    """Whether a rank is past its start: its program got on, or has run as long as that takes."""
     if report.phase not in _BEGUN:
         return False
     if report.phase == "stopped" and report.reason not in _BY_ITSELF:

@@ -36,6 +36,8 @@ VERBS: Final = {
     "bill": ("treasury.cli.bill", "Hold a provider's bill against the books."),
     "providers": ("treasury.cli.providers", "List providers and what they can do."),
     "strategies": ("treasury.cli.strategies", "List strategies and their parameters."),
+    "node": ("treasury.cli.node", "The agent that runs on leased machines."),
+    "bus": ("treasury.cli.bus", "Files for the broker, and the messages' schemas."),
 }
 
 

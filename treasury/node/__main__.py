@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from treasury.bus.fields import MessageError, decode
@@ -28,6 +29,9 @@ def main(arguments: list[str]) -> int:
     from treasury.node.agent import serve
     from treasury.node.clock import NodeClock, boot_identity, new_identity
 
+    home = Path(arguments[0]).resolve().parent
+    notice_file = str(home / config.notice_file) if config.notice_file else ""
+    config = replace(config, state=str(home / config.state), notice_file=notice_file)
     state = Path(config.state)
     state.mkdir(parents=True, exist_ok=True, mode=0o700)
     with (state / "agent.lock").open("ab") as lock:

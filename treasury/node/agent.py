@@ -176,6 +176,8 @@ class NodeAgent:
         self._last, self._order = (order.epoch, order.number), order
         self._fuse.extend(order.heard, order.fuse_ns, self._clock.boot())
         self._keep()
+        # An answer at once: the control counts on what was said in the knowledge of its order.
+        self._beat_at = 0
 
     def _keep(self) -> None:
         order = None if self._order is None else plain(self._order)

@@ -4,9 +4,9 @@
 
 It leads the program's process group, writes its own number to PID_FILE, pumps the program's output
 into LOG_FILE (kept below LOG_BYTES, one older file beside it), writes the exit code, and whether
-anybody asked the group to end, to EXIT_FILE, and ends whatever of the group is left. It is copied to the agent's state directory and run from
-there: the agent's own files may be replaced meanwhile. The agent passes a locked file in, which
-stays locked as long as this process lives.
+anybody asked the group to end, to EXIT_FILE, and ends whatever of the group is left. It is copied
+to the agent's state directory and run from there: the agent's own files may be replaced meanwhile.
+The agent passes a locked file in, which stays locked as long as this process lives.
 """
 
 from __future__ import annotations
