@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import suppress
 from typing import Any
 
 from tests.support.table import CAPABILITIES, offer
@@ -22,7 +23,6 @@ from treasury.domain.money import MICRO, NANO
 from treasury.domain.plan import Place, Plan
 from treasury.domain.settings import EngineSettings
 from treasury.domain.time import HOUR, MINUTE, SECOND
-from treasury.domain.turn import Entry
 from treasury.runtime.agent import Agent
 from treasury.runtime.clocks import Host, InlineOffload, SystemDice
 from treasury.runtime.daemon import Daemon, Options
@@ -52,9 +52,24 @@ class LoopClock:
             await woken
 
 
+class Disk(MemoryStore):
+    """A store that outlives its process."""
+
+    def close(self) -> None:
+        pass
+
+
+class Hang(Exception):
+    """A fault: the call never returns, whether it `acts` or not."""
+
+    def __init__(self, *, acts: bool) -> None:
+        self.acts = acts
+        super().__init__(acts)
+
+
 class Market:
     """A provider in memory. grant, boot [ns]: delays. calls: what was asked, in order. faults: what
-    the next calls of a kind raise, None for success; an exception with `acted` acts first."""
+    the next calls of a kind raise, None for success; one whose outcome is unknown has acted."""
 
     def __init__(self, clock: LoopClock, *, grant: int = 0, boot: int = 0, **able: Any) -> None:
         import msgspec
@@ -68,11 +83,15 @@ class Market:
         self.calls: list[Any] = []
         self.faults: dict[str, deque[BaseException | None]] = {}
         self.held: dict[int, list[Any]] = {}
+        self.listed = 0
+        self.opened = 0
+        self.reborn()
+
+    def reborn(self) -> None:
+        """A new process connects: what waited for the old one is gone with it."""
         self.said: asyncio.Queue[Quote | BaseException] = asyncio.Queue()
         self.warned: asyncio.Queue[MachineNoticed] = asyncio.Queue()
         self.closed = False
-        self.listed = 0
-        self.opened = 0
 
     def fail(self, what: str, *errors: BaseException | None) -> None:
         self.faults.setdefault(what, deque()).extend(errors)
@@ -80,8 +99,9 @@ class Market:
     async def _call(self, what: str, act: Callable[[], None]) -> None:
         faults = self.faults.get(what)
         error = faults.popleft() if faults else None
-        if isinstance(error, TimeoutError):
-            act()
+        if isinstance(error, Hang):
+            if error.acts:
+                act()
             await asyncio.Event().wait()
         if error is None or isinstance(error, OutcomeUnknown):
             act()
@@ -274,6 +294,8 @@ class Rig:
     """A daemon and all it needs. What survives a crash - store, market - may be handed to the next
     one; the loop is shared."""
 
+    count = 0
+
     def __init__(
         self,
         loop: VirtualLoop,
@@ -287,11 +309,10 @@ class Rig:
     ) -> None:
         self.loop = loop
         self.clock = market.clock if market is not None else LoopClock(loop)
-        self.store = store if store is not None else MemoryStore()
+        self.store = store if store is not None else Disk()
         self.market = market if market is not None else Market(self.clock)
         self.log = Log()
         self.strategy = Cheapest()
-        self.entries: list[Entry] = []
         settings = EngineSettings(**{"tick": SECOND, **(engine or {})})
         self.wanted = Wanted(
             "lab.toml",
@@ -313,11 +334,11 @@ class Rig:
         """Start the daemon and wait until it is ready."""
         self.launch()
         await self.daemon.ready.wait()
-        self.agent.watch(lambda entry, _book: self.entries.append(entry))
         return self
 
     def launch(self) -> None:
         """Start the daemon."""
+        self.market.reborn()
         inline = InlineOffload()
         host = Host(self.clock, SystemDice(1), inline, inline, inline)
         self.daemon = Daemon(
@@ -330,7 +351,13 @@ class Rig:
             observer=self.log,
             **self._rest,
         )
-        self.task = self.loop.create_task(self.daemon.run())
+        Rig.count += 1
+        self.host = ("daemon", Rig.count)
+        self.task = self.loop.spawn(self.host, self.daemon.run())
+
+    def crash(self) -> None:
+        """As kill -9: nothing of this process runs again, no `finally`, no farewell."""
+        self.loop.kill(self.host)
 
     @property
     def agent(self) -> Agent:
@@ -366,7 +393,8 @@ class Rig:
             await asyncio.sleep(0.1)
 
     def facts(self, kind: type) -> list[Any]:
-        return [fact for entry in self.entries for fact in entry.facts if isinstance(fact, kind)]
+        entries = self.store.entries()
+        return [fact for entry in entries for fact in entry.facts if isinstance(fact, kind)]
 
 
 def play(work: Callable[[VirtualLoop], Coroutine[Any, Any, None]], seed: int | None = None) -> None:
@@ -374,13 +402,41 @@ def play(work: Callable[[VirtualLoop], Coroutine[Any, Any, None]], seed: int | N
     loop = VirtualLoop(seed)
     try:
         loop.run_until_complete(work(loop))
-        leftovers = asyncio.all_tasks(loop)
-        for task in sorted(leftovers, key=lambda task: task.get_name()):
-            task.cancel()
-        if leftovers:
-            loop.run_until_complete(asyncio.gather(*leftovers, return_exceptions=True))
     finally:
+        _clear(loop)
         loop.close()
 
 
-__all__ = ["START", "A", "B", "Cheapest", "Hands", "Log", "LoopClock", "Market", "Rig", "play"]
+def _clear(loop: VirtualLoop) -> None:
+    """Take what is left of a loop apart while it is still open, the living and the killed."""
+    loop._dead.clear()
+    tasks = sorted(asyncio.all_tasks(loop), key=lambda task: task.get_name())
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        loop.run_until_complete(asyncio.wait(tasks, timeout=60))
+    for task in tasks:
+        if task.done():
+            task.cancelled() or task.exception()
+            continue
+        # Killed in the middle of a step: nothing would ever wake it.
+        task._log_destroy_pending = False
+        with suppress(RuntimeError):
+            task.get_coro().close()
+    loop.bury()
+
+
+__all__ = [
+    "START",
+    "A",
+    "B",
+    "Cheapest",
+    "Disk",
+    "Hands",
+    "Hang",
+    "Log",
+    "LoopClock",
+    "Market",
+    "Rig",
+    "play",
+]
