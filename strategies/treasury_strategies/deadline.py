@@ -9,27 +9,26 @@ import msgspec
 
 from treasury.domain.ids import JobId, OfferId
 from treasury.domain.market import Tenure
-from treasury.domain.money import charge
 from treasury.domain.plan import JobView, PlacementView, Plan, Snapshot
 from treasury.domain.time import HOUR, NEVER
 from treasury.forecast.forecaster import Forecaster
 from treasury.forecast.hazards import Prior
 from treasury.forecast.prior import POOLED
+from treasury.forecast.rooms import Rooms
 from treasury.optimizer.deadline import calm_until, time_on
 from treasury.optimizer.market import Arc, lead_of
+from treasury_strategies.deadline_base import Back
 from treasury_strategies.deadline_contention import by_value, is_short
 from treasury_strategies.deadline_guard import Guard, guard
 from treasury_strategies.deadline_policy import Costs, PoolTerms, Position, step_of, weigh
 from treasury_strategies.deadline_tables import Demand, Tables
-from treasury_strategies.patient import Patient, PatientSettings
+from treasury_strategies.deadline_wide import Wide
+from treasury_strategies.patient import PatientSettings
 from treasury_strategies.queue import Entry, Walk
 
 # nano-USD in a USD: costs inside the programme are floats of USD, which nothing is paid by.
 _NANO = 1e9
-# A job that would be late by less than this share of its time [thousandths] still hurries.
-_GRACE = 100
-# A job whose deadline is lost leaves on-demand for spot if that pays for so many starts.
-_STARTS = 3
+_NOTHING = Costs(float("inf"), float("inf"), {})
 
 
 class DeadlineSettings(PatientSettings, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -63,7 +62,7 @@ class _Memo:
         self.interruptions = 0
 
 
-class Deadline(Patient):
+class Deadline(Wide):
     """Spot, on-demand or waiting, whichever costs least to the end and still ends in time."""
 
     name = "deadline"
@@ -75,19 +74,9 @@ class Deadline(Patient):
         self.forecaster = Forecaster(self.options.prior or POOLED, {})
         options = self.options
         self.tables = Tables(options.refresh, options.reversion, options.points)
+        self.rooms = Rooms(self.forecaster.prior)
+        self.curves = {}
         self._memos: dict[JobId, _Memo] = {}
-
-    # --- state -----------------------------------------------------------------------------------
-
-    def remember(self) -> bytes:
-        """What was learned about the market, to be written down. Tables follow from it."""
-        return self.forecaster.encode()
-
-    def recall(self, state: bytes) -> None:
-        """Take up what `remember` wrote. Raises msgspec.DecodeError."""
-        self.forecaster = Forecaster.decode(state)
-        self._memos.clear()
-        self.tables.clear()
 
     # --- the plan --------------------------------------------------------------------------------
 
@@ -95,6 +84,7 @@ class Deadline(Patient):
         """A plan for a snapshot, after learning from it."""
         spot = [view for view in snapshot.offers if view.offer.tenure is Tenure.SPOT]
         self.forecaster.see(snapshot.now, spot)
+        self.look(snapshot, spot)
         self._follow(snapshot)
         jobs = snapshot.jobs
         if len(self._memos) > 1 and is_short(jobs, spot, snapshot.now):
@@ -106,12 +96,16 @@ class Deadline(Patient):
 
     def _value(self, walk: Walk, view: JobView) -> float:
         """What the next step on the best spot offer saves a queued job [USD a machine]."""
-        entry = self.enter(walk, view)
+        entry, deadline = self.enter(walk, view), view.spec.deadline
         spot = [arc for arc in self.open(entry, entry.fit.spot) if arc.spot]
-        base = self._base(walk, view, entry)
-        if base is None or not spot:
+        backs = [] if deadline is None else self.backs(walk, view, entry, deadline)
+        if deadline is None or not backs or not spot:
             return 0.0
-        costs = self.costs(walk, view, entry, base[0], [arc.id for arc in spot])
+        if self.is_wide(entry):
+            worth = self.price(walk, view, entry, deadline)
+            gain = max(worth.gain(arc.rate, arc.speed) for arc in spot)
+            return max(gain, 0.0) * step_of(walk.tick) / HOUR / _NANO
+        costs = self.costs(walk, view, entry, backs[0][0], [arc.id for arc in spot])
         known = [arc for arc in spot if arc.id in costs.spot]
         without = min(costs.wait, costs.demand)
         return max((without - costs.spot[arc.id] for arc in known), default=0.0)
@@ -140,28 +134,34 @@ class Deadline(Patient):
         if deadline is None or (owned is not None and not owned.spot):
             return super().queued(walk, view, entry)
         spot = [arc for arc in self.open(entry, entry.fit.spot) if arc.spot]
-        base = self._base(walk, view, entry)
-        if base is None:
+        backs = self.backs(walk, view, entry, deadline)
+        if not backs:
             fallback = self.open(entry, entry.fit.fallback)
-            payable = not fallback or any(self._payable(walk, view, arc) for arc in fallback)
-            if payable and not self._lost(walk, view, entry):
+            payable = not fallback or any(self.payable(walk, view, arc) for arc in fallback)
+            if payable and not self.lost(walk, view, entry):
                 return super().queued(walk, view, entry)
             # On-demand helps no more, or not on this budget: the sooner on spot, the better.
             self._wait(walk, entry, NEVER)
             return spot[0] if spot else None
-        back, safe = base
-        costs = self.costs(walk, view, entry, back, [arc.id for arc in spot])
-        best, cheapest = back, costs.demand
-        for arc in spot:
-            cost = costs.spot.get(arc.id)
-            if cost is not None and cost < cheapest and safe.may_start(arc):
-                best, cheapest = arc, cost
-        if costs.wait < cheapest and safe.may_wait():
-            walk.review(min(safe.ask_again(), walk.now + step_of(walk.tick)))
-            calm = calm_until(spec, view.work_done, deadline, safe.fallback, 0, walk.tick)
-            self._wait(walk, entry, max(calm, walk.now))
-            return None
-        return self._bidding(walk, best, costs)
+        if self.is_wide(entry):
+            return self.queued_wide(walk, view, entry, deadline, backs)
+        there = [arc.id for arc in spot]
+        best, cheapest, chosen = backs[0][0], float("inf"), _NOTHING
+        waits: Guard | None = None
+        for back, safe in self._bases(entry, backs):
+            costs = self.costs(walk, view, entry, back, there)
+            for arc in (back, *spot):
+                cost = costs.spot.get(arc.id) if arc.spot else costs.demand
+                if cost is not None and cost < cheapest and (arc is back or safe.may_start(arc)):
+                    best, cheapest, chosen, waits = arc, cost, costs, None
+            if costs.wait < cheapest and safe.may_wait():
+                cheapest, waits = costs.wait, safe
+        if waits is None:
+            return self._bidding(walk, best, chosen)
+        walk.review(min(waits.ask_again(), walk.now + step_of(walk.tick)))
+        calm = calm_until(spec, view.work_done, deadline, waits.fallback, 0, walk.tick)
+        self._wait(walk, entry, max(calm, walk.now))
+        return None
 
     def placed(
         self, walk: Walk, view: JobView, entry: Entry, placement: PlacementView
@@ -182,35 +182,51 @@ class Deadline(Patient):
             fallback = self.fallback(view.spec, placement.speed, lead)
             safe = guard(view, walk.snapshot, deadline, fallback)
             back = Arc(0, 0, held.offer, held.rate, placement.bid, placement.speed, lead)
-            if self._lost(walk, view, entry):
-                return self._cheaper(walk, view, back, spot[0])
+            if self.lost(walk, view, entry):
+                return self.cheaper(walk, view, back, spot[0])
+            backs = [(back, safe)]
         else:
-            base = self._base(walk, view, entry)
-            if base is None:
-                return None
-            back, safe = base
-        there = [arc.id for arc in spot]
-        if tenure is Tenure.SPOT and placement.offer not in there:
-            there.append(placement.offer)
-        costs = self.costs(walk, view, entry, back, there)
-        best: Arc | None = None
-        cheapest = costs.demand
-        if tenure is Tenure.SPOT:
-            stay = costs.spot.get(placement.offer)
-            if stay is not None and safe.may_stay():
-                cheapest = stay
-            if costs.demand < cheapest or not safe.may_stay():
-                best, cheapest = back, costs.demand
-        for arc in spot:
-            cost = costs.spot.get(arc.id)
-            if arc.id == placement.offer or cost is None or cost >= cheapest:
-                continue
-            if safe.may_start(arc):
-                best, cheapest = arc, cost
-        if best is None:
-            self._review_placed(walk, safe, bool(spot))
+            backs = self.backs(walk, view, entry, deadline)
+        if not backs:
             return None
-        return self._bidding(walk, best, costs)
+        if self.is_wide(entry):
+            return self.placed_wide(walk, view, entry, held, backs)
+        return self._moves(walk, view, entry, placement, backs, spot)
+
+    def _moves(
+        self,
+        walk: Walk,
+        view: JobView,
+        entry: Entry,
+        placement: PlacementView,
+        backs: list[Back],
+        spot: list[Arc],
+    ) -> Arc | None:
+        """The cheapest safe choice of a placed job; None for staying."""
+        there = [arc.id for arc in spot]
+        on_spot = self._spot_held(placement) is not None
+        if on_spot and placement.offer not in there:
+            there.append(placement.offer)
+        best: Arc | None = backs[0][0]
+        cheapest, chosen, counts = float("inf"), _NOTHING, backs[0][1]
+        for back, safe in self._bases(entry, backs) if on_spot else backs:
+            costs = self.costs(walk, view, entry, back, there)
+            if costs.demand < cheapest:
+                best, cheapest = (back if on_spot else None), costs.demand
+                chosen, counts = costs, safe
+            stay = costs.spot.get(placement.offer)
+            if on_spot and stay is not None and stay < cheapest and safe.may_stay():
+                best, cheapest, chosen, counts = None, stay, costs, safe
+            for arc in spot:
+                cost = costs.spot.get(arc.id)
+                if arc.id == placement.offer or cost is None or cost >= cheapest:
+                    continue
+                if safe.may_start(arc):
+                    best, cheapest, chosen, counts = arc, cost, costs, safe
+        if best is None:
+            self._review_placed(walk, counts, bool(spot))
+            return None
+        return self._bidding(walk, best, chosen)
 
     def _review_placed(self, walk: Walk, safe: Guard, choice: bool) -> None:
         """Ask again when the guard may have changed its mind, and where there is another choice
@@ -220,50 +236,18 @@ class Deadline(Patient):
         if self._spot_held(safe.view.placement) is not None:
             walk.review(safe.ask_again())
 
-    # --- deadlines that are lost -----------------------------------------------------------------
-
-    def _lost(self, walk: Walk, view: JobView, entry: Entry) -> bool:
-        """Whether a job will be late by more than a little even on the fastest machines there are.
-        Its lateness is no longer paid for: money that others of its cost centre may need in time.
-        """
-        spec, speed = view.spec, entry.fit.top_speed
-        if spec.deadline is None or speed == 0:
-            return False
-        start = 0 if view.placement is not None else spec.start_overhead
-        need = time_on(view.work_left(walk.now), speed) + start
-        grace = (spec.deadline - spec.submitted_at) * _GRACE // 1_000
-        return walk.now + need > spec.deadline + grace
-
-    def _cheaper(self, walk: Walk, view: JobView, held: Arc, spot: Arc) -> Arc | None:
-        """Spot for a job on demand that is late anyhow, if the work left pays for some starts."""
-        left = view.work_left(walk.now)
-        starts = _STARTS * (view.spec.start_overhead + spot.lead)
-        dear = held.rate * time_on(left, held.speed)
-        return spot if spot.rate * (time_on(left, spot.speed) + starts) < dear else None
-
     # --- weighing --------------------------------------------------------------------------------
 
-    def _base(self, walk: Walk, view: JobView, entry: Entry) -> tuple[Arc, Guard] | None:
-        """The cheapest fallback that ends in time if it is taken now."""
-        deadline = view.spec.deadline
-        if deadline is None:
-            return None
-        for arc in self.open(entry, entry.fit.fallback):
-            back = self.fallback(view.spec, arc.speed, arc.lead)
-            safe = guard(view, walk.snapshot, deadline, back)
-            if safe.fallback_in_time() and self._payable(walk, view, arc):
-                return arc, safe
-        return None
-
-    def _payable(self, walk: Walk, view: JobView, arc: Arc) -> bool:
-        """Whether a cost centre's whole budget would pay for the rest of a job on demand. Where it
-        would not, buying saves no deadline: it spends what others of the cost centre need."""
-        spec = view.spec
-        budget = walk.snapshot.budgets.get(spec.cost_centre)
-        if budget is None:
-            return True
-        time = time_on(view.work_left(walk.now), arc.speed) + spec.start_overhead
-        return charge(arc.rate * spec.requirement.nodes, time) <= budget.limit
+    def _bases(self, entry: Entry, backs: list[Back]) -> list[Back]:
+        """The fallbacks to weigh choices by: the cheapest, and dearer ones as far as `covers` has
+        them. A slow machine that is cheap for its work leaves no time to wait for spot."""
+        expected = entry.fit.prospect.expected
+        found = backs[:1]
+        for arc, safe in backs[1:]:
+            if expected(arc.price) >= found[0][0].price:
+                break
+            found.append((arc, safe))
+        return found
 
     def costs(
         self, walk: Walk, view: JobView, entry: Entry, back: Arc, there: list[OfferId]
@@ -274,7 +258,7 @@ class Deadline(Patient):
         demand = self._demand(walk, view, entry, back, there)
         if not demand.pools:
             return Costs(float("inf"), 0.0, {})
-        solved = self.tables.of(view.spec.id, demand, self.forecaster, walk.now)
+        solved = self.tables.of(view.spec.id, back.id, demand, self.forecaster, walk.now)
         return weigh(solved, self.forecaster, walk.now, demand.position, demand.pools, there)
 
     def _demand(

@@ -8,7 +8,7 @@ not matter. A shared table is solved again only when what it was solved for has 
 
 from typing import NamedTuple
 
-from treasury.domain.ids import JobId
+from treasury.domain.ids import JobId, OfferId
 from treasury.forecast.forecaster import Forecaster
 from treasury_strategies.deadline_policy import POOLS, PoolTerms, Position, Solved, solve_for
 
@@ -55,7 +55,7 @@ class Tables:
 
     def __init__(self, refresh: int, reversion: float, points: int) -> None:
         self.refresh, self.reversion, self.points = refresh, reversion, points
-        self._own: dict[JobId, _Kept] = {}
+        self._own: dict[JobId, dict[OfferId, _Kept]] = {}
         self._shared: dict[tuple[object, ...], _Kept] = {}
         self._few = True
 
@@ -82,15 +82,18 @@ class Tables:
         """A job's machine was taken back: its own table is no longer what is known."""
         self._own.pop(job, None)
 
-    def of(self, job: JobId, demand: Demand, forecaster: Forecaster, now: int) -> Solved:
-        """The table that answers for a job now [ns]."""
+    def of(
+        self, job: JobId, back: OfferId, demand: Demand, forecaster: Forecaster, now: int
+    ) -> Solved:
+        """The table that answers now [ns] for a job that falls back to an offer."""
         position = demand.position
         if self._few:
-            own = self._own.get(job)
+            kept_by = self._own.setdefault(job, {})
+            own = kept_by.get(back)
             if own is None or now - own.at >= self.refresh or not _serves(own.solved, demand):
                 slack = max(position.free, 0.0)
                 solved = self._solve(forecaster, demand, position.left, slack)
-                own = self._own[job] = _Kept(solved, now)
+                own = kept_by[back] = _Kept(solved, now)
             return own.solved
         left = _rounded(position.left, _LEFT_RATIO, _LEFT_LEAST)
         kind = tuple([(pool.offer, pool.speed) for pool in demand.pools])

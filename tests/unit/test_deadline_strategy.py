@@ -122,19 +122,6 @@ def test_jobs_without_a_deadline_are_treated_patiently() -> None:
         assert ours.actions == theirs.actions
 
 
-def test_what_was_learned_survives_a_crash() -> None:
-    """A strategy that takes up another's memory decides as that one does from then on."""
-    one, two = Deadline(), Deadline()
-    for tick in range(200):
-        one.propose(snapshot([], market(int(tick % 9 < 6)), now=tick * TICK))
-    two.recall(one.remember())
-    for tick in range(200, 260):
-        late = msgspec.structs.replace(JOB, deadline=290 * TICK)
-        view = queued(late, queued_at=tick * TICK)
-        seen = snapshot([view], market(int(tick % 9 < 6)), now=tick * TICK)
-        assert one.propose(seen) == two.propose(seen)
-
-
 def test_the_job_that_gains_most_gets_the_last_machine() -> None:
     """One spot machine, two jobs of one priority: the later one, whose deadline leaves it nothing
     but on-demand otherwise, gets it before the one that can wait; a higher priority goes before

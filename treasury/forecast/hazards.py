@@ -119,6 +119,15 @@ def occupancy(hazards: Sequence[float]) -> tuple[float, ...]:
     return tuple(steps)
 
 
+def remaining(hazards: Sequence[float]) -> tuple[float, ...]:
+    """Expected steps until a state ends, by the class of its age, for its hazards of ending."""
+    left = [1.0 / hazards[-1]]
+    for hazard, width in zip(reversed(hazards[:-1]), reversed(WIDTHS), strict=True):
+        lasts, onward = 1.0 - hazard, 1.0 / width
+        left.append((1.0 + lasts * onward * left[-1]) / (1.0 - lasts * (1.0 - onward)))
+    return tuple(reversed(left))
+
+
 def _logistic(coefficients: Sequence[float], age: float, regime: Regime, shift: float) -> float:
     total = shift
     for coefficient, term in zip(coefficients, terms(age, regime), strict=True):
