@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from treasury.domain.errors import UserError
 from treasury.jobfile import inspect_job, job_spec, read_text
-from treasury.jobfile.sections import JobSection
+from treasury.jobfile.sections import CheckpointSection, JobSection, ResourcesSection
 
 KEYS = st.sampled_from([*JobSection.__struct_fields__, "cost_center", "envs", "any_of", "speed"])
 LEAVES = (
@@ -25,7 +25,14 @@ VALUES = st.recursive(
     ),
     max_leaves=8,
 )
-TABLES = st.dictionaries(KEYS, VALUES, max_size=6)
+BELOW = st.sampled_from(
+    [*ResourcesSection.__struct_fields__, *CheckpointSection.__struct_fields__, "use_spot", "cloud"]
+)
+TABLES = st.dictionaries(KEYS, VALUES, max_size=6) | st.builds(
+    lambda key, inner: {key: inner},
+    st.sampled_from(["resources", "checkpoint"]),
+    st.dictionaries(BELOW, VALUES, max_size=4),
+)
 GOOD = {"cost_centre": "t", "gpu": "T4", "duration": "1h", "command": "x"}
 
 

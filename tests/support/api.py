@@ -122,7 +122,8 @@ async def open_rig(
     rig = Rig(table or Table(now=START), state, store)
     loop = asyncio.create_task(rig.agent.run())
     app = make_app(rig.house(**parts), rig.tokens(), gate=gate)
-    server = TestServer(app, host="127.0.0.1", auto_decompress=False)
+    server = TestServer(app, host="127.0.0.1")
+    await server.start_server(auto_decompress=False)
     try:
         async with TestClient(server) as client:
             rig.client = client

@@ -162,7 +162,7 @@ def read_spot(value: Any) -> tuple[Tenure, ...]:
     """Tenures from true, false, or a policy in a word."""
     if isinstance(value, bool):
         return SPOT["spot"] if value else SPOT["on-demand"]
-    word = value.replace("_", "-") if isinstance(value, str) else value
+    word = value.replace("_", "-") if isinstance(value, str) else ""
     if word not in SPOT:
         raise BadValue("spot", plain(value), 'true, false, "spot", "on-demand" or "auto"')
     return SPOT[word]

@@ -1,6 +1,7 @@
 """The application: the route table behind the door."""
 
 from collections.abc import AsyncIterator, Iterable
+from functools import cache
 from typing import Final
 
 from aiohttp import web
@@ -16,9 +17,14 @@ from treasury.web.table import ROUTES
 from treasury.web.tokens import FILE, Tokens
 
 
+@cache
+def _document() -> bytes:
+    return document(ROUTES)
+
+
 async def _show_document(_call: Call) -> web.Response:
     """This document."""
-    return web.Response(body=document(ROUTES), content_type=JSON)
+    return web.Response(body=_document(), content_type=JSON)
 
 
 _DOCUMENT: Final = Route(

@@ -159,7 +159,7 @@ def _admit(request: web.Request, route: Route) -> Principal:
         return _ANYBODY
     principal = request.app[TOKENS].principal(request.headers.get(hdrs.AUTHORIZATION, ""))
     if principal is None:
-        error = refused(401, "a valid token is needed", field=hdrs.AUTHORIZATION, right="Bearer")
+        error = refused(401, "a valid token is needed", field="Authorization", right="Bearer")
         error.headers.update(_CHALLENGE)
         raise error
     if not principal.may(route.role):

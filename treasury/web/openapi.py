@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator
-from functools import cache
 from typing import Any, Final, cast
 
 import msgspec
@@ -31,7 +30,6 @@ _WORDS: Final = {
 }
 
 
-@cache
 def document(routes: tuple[Route, ...]) -> bytes:
     """The document as JSON."""
     kinds: list[Any] = [Problem]

@@ -60,7 +60,7 @@ def answer(error: Exception) -> web.Response | None:
         match = _PATH.match(str(error))
         text, field = (match[1], match[2]) if match else (str(error), "")
         status, problem = 422, Problem(text, field, None, text.removeprefix("Expected "))
-    elif isinstance(error, msgspec.DecodeError | UnicodeDecodeError):
+    elif isinstance(error, msgspec.DecodeError | UnicodeDecodeError | RecursionError):
         status, problem = 400, Problem(f"the body is not JSON: {error}")
     elif isinstance(error, TimeoutError):
         status, problem = 503, Problem("took too long: whether it was done is not known; ask again")
