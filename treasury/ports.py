@@ -57,7 +57,7 @@ class Offload(Protocol):
 class Boot(Protocol):
     """What a fresh machine is to run: made by the shell, handed over by the adapter."""
 
-    def __call__(self, request: Acquire, index: int) -> str:
+    def __call__(self, request: Acquire, index: int, /) -> str:
         """A cloud-init user-data script for machine `index` of a request. It starts the node agent;
         nothing of it comes from a job. Under 8 KiB."""
         ...

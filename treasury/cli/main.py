@@ -23,6 +23,7 @@ READER_LEFT: Final = 141
 # Verb -> module that holds its command as `cli`, and its line in `--help`. The module is imported
 # when the verb is called: help must not wait for what only one verb needs.
 VERBS: Final = {
+    "run": ("treasury.cli.run", "Run jobs on real markets: the daemon."),
     "simulate": ("treasury.cli.simulate", "Replay a recorded market with one or more strategies."),
     "sweep": ("treasury.cli.sweep", "Replay a grid of strategies, parameters, markets and seeds."),
     "report": ("treasury.cli.report", "Write a page about the results of a sweep."),

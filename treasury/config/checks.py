@@ -76,14 +76,17 @@ def _check_markets(markets: MarketTables) -> Iterator[Problem]:
 def _check_daemon(file: FileSection) -> Iterator[Problem]:
     """Whoever reaches the daemon from elsewhere does so through TLS or not at all."""
     bus, api = file.bus, file.api
-    if bool(bus.certificate) != bool(bus.key_file):
-        yield Problem("bus.certificate", 'goes with "key_file": both or neither')
-    if bus.embedded and bus.host not in LOOPBACK and not bus.certificate:
+    if bus.embedded and bus.host not in LOOPBACK:
         yield Problem(
             "bus.host",
-            f'"{bus.host}" lets others in: give "certificate" and "key_file", or stay at '
-            '"127.0.0.1"',
+            f'"{bus.host}" lets others in, and the embedded broker does not encrypt: stay at '
+            '"127.0.0.1", or run Mosquitto and say "embedded = false"',
         )
+    if bus.embedded and (bus.tls or not bus.port):
+        key = "tls" if bus.tls else "port"
+        yield Problem(f"bus.{key}", "the embedded broker has no TLS and needs a port of its own")
+    if bus.ca and not bus.tls:
+        yield Problem("bus.ca", 'says whose certificates are believed: it needs "tls = true"')
     if api.host not in LOOPBACK and not api.exposed:
         yield Problem(
             "api.host",

@@ -179,6 +179,7 @@ class DaemonSection(msgspec.Struct, frozen=True, kw_only=True):
 
     db: str = "treasury.db"
     state: str = "treasury-state"
+    secrets: str = ""
     strategy: Name = "optimal"
     conduct: Mode = Mode.ENFORCE
     plan_limit: Span = MINUTE
@@ -195,10 +196,9 @@ class BusSection(msgspec.Struct, frozen=True, kw_only=True):
     embedded: bool = True
     host: str = "127.0.0.1"
     port: Port = 1_883
-    advertise: str = ""
+    tls: bool = False
     ca: str = ""
-    certificate: str = ""
-    key_file: str = ""
+    advertise: str = ""
 
 
 class ApiSection(msgspec.Struct, frozen=True, kw_only=True):

@@ -138,6 +138,11 @@ class SqlStore:
         """Who led when `lead` was last false."""
         return self._leadership.leader if self._leadership else ""
 
+    @property
+    def epoch(self) -> int:
+        """How often leadership has changed hands, while this store leads; 0 while it does not."""
+        return self._leadership.epoch if self._leadership else 0
+
     def append(self, entry: Entry) -> bytes:
         """Commit one turn; the journal's hash after it. Raises StoreError, writing nothing, and
         InvariantBroken for a turn that breaks a rule of the tables."""
@@ -205,9 +210,8 @@ class SqlStore:
             yield from rows
             after = rows[-1].seq
 
-    def transfer_rows(self) -> Iterator[Row[Any]]:
-        """Rows of the transfers, by id."""
-        after = -1
+    def transfer_rows(self, after: int = -1) -> Iterator[Row[Any]]:
+        """Rows of the transfers with id > `after`, by id."""
         while rows := self._read(_TRANSFERS, after=after):
             yield from rows
             after = rows[-1].id

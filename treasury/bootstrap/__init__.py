@@ -1,7 +1,7 @@
 """Wiring: from a configuration to the parts it names.
 
-Lives here: what needs both the configuration and the registry. May not live here: decisions, and
-anything that only one verb needs.
+Lives here: what needs both the configuration and the registry; `live` puts a daemon together. May
+not live here: decisions, and anything that only one verb needs.
 """
 
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from treasury.config import Config
 from treasury.domain.errors import BadValue, ConfigError, NotFound, PluginError
 from treasury.ports import Strategy
-from treasury.registry import load_strategy
+from treasury.registry import check_provider, load_strategy
 
 # What is compared when neither the command line nor the configuration names a strategy.
 DEFAULT_STRATEGY = "optimal"
@@ -46,4 +46,17 @@ def strategy_problems(config: Config) -> tuple[ConfigError, ...]:
             problems.append(error)
         except (NotFound, PluginError) as error:
             problems.append(ConfigError(config.file, "simulation.strategies", str(error)))
+    return tuple(problems)
+
+
+def market_problems(config: Config) -> tuple[ConfigError, ...]:
+    """What is wrong with the tables of real markets, asking none of them anything."""
+    problems: list[ConfigError] = []
+    for name, market in config.markets.items():
+        try:
+            check_provider(market.kind, market.parameters, name, config.file)
+        except ConfigError as error:
+            problems.append(error)
+        except (NotFound, PluginError) as error:
+            problems.append(ConfigError(config.file, f"provider.{name}.kind", str(error)))
     return tuple(problems)
