@@ -90,7 +90,7 @@ class Capacity:
             boot_ns=self._settings.boot,
             billing_step_ns=SECOND,
             billing_minimum_ns=MINUTE,
-            listing_lag_ns=MINUTE,
+            listing_lag_ns=self._settings.listing_lag,
             gang_max=self._settings.gang,
             calls_per_minute=self._settings.calls_per_minute,
         )

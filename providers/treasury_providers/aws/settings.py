@@ -37,7 +37,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     prices, scores, quotas: how often each is asked for. boot: from a grant to a machine that can
     be used, as a first guess. gang: most machines of one request. timeout: of one launch call.
-    poll_wait: how long a queue is listened to at a time.
+    poll_wait: how long a queue is listened to at a time. listing_lag: how late AWS may show a new
+    machine, or hide one that is gone.
     """
 
     regions: tuple[str, ...]
@@ -62,6 +63,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     gang: int = 16
     timeout: int = 25 * SECOND
     poll_wait: int = 5 * SECOND
+    listing_lag: int = MINUTE
     calls_per_minute: int = 600
 
     def sells(self, instance: str) -> bool:

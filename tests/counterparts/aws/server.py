@@ -33,11 +33,15 @@ SECRET_KEY = "canary/secret+access+key/0123456789abcdef"
 ENCODED = "canaryEncodedAuthorisationMessage" * 4
 _SCOPE = re.compile(r"Credential=[^/]+/\d+/([\w-]+)/([\w-]+)/")
 _INSTANCE = re.compile(rb"<instanceId>(i-[0-9a-f]+)</instanceId>")
+_CATALOGUE = ("DescribeInstanceTypes", "DescribeInstanceTypeOfferings", "DescribeAvailabilityZones")
 _KINDS = ("instance", "volume", "network-interface")
 
 
 class Aws(Cloud):
-    """One account. zones: region -> AZ id -> its name there; page_size: of every listing."""
+    """One account. zones: region -> AZ id -> its name there.
+
+    page_size: of every listing. shown: how long [ns] gone machines stay listed.
+    """
 
     def __init__(
         self,
@@ -51,11 +55,13 @@ class Aws(Cloud):
         self.zones = zones
         self.alone = alone
         self.page_size = 100
+        self.shown = HOUR
         self.scores: dict[str, int] = {}
         self.vcpus: dict[str, int] = {}
         self.url = ""
         self.moto = Moto()
         self._answers: dict[tuple[str, str], tuple[dict[str, str], list[Machine]]] = {}
+        self._shelf: dict[tuple[str, bytes], bytes] = {}
         self._launching = asyncio.Lock()
         self._departed: deque[Machine] = deque()
         self._runner: web.AppRunner | None = None
@@ -118,11 +124,22 @@ class Aws(Cloud):
             handle = getattr(self, f"_{parameters.get('Action', '').lower()}", None)
             if handle is not None:
                 return await handle(request, region, parameters, body)
+            if parameters.get("Action") in _CATALOGUE:
+                return await self._shelved(request, region, body)
         if service == "pricing":
             return await self._json(request, answers.products(self, json.loads(body)))
         if service == "servicequotas":
             return await self._json(request, answers.quotas(self.vcpus))
         return self._date(await self._forward(request, body))
+
+    async def _shelved(self, request: web.Request, region: str, body: bytes) -> web.Response:
+        """Moto's answer to a question about the catalogue, asked once: it thinks for seconds."""
+        key = (region, body)
+        if key not in self._shelf:
+            answer = await self._forward(request, body)
+            assert isinstance(answer.body, bytes)
+            self._shelf[key] = answer.body
+        return self._xml(self._shelf[key])
 
     async def _forward(self, request: web.Request, body: bytes) -> web.Response:
         return await self.moto.forward(request, body)
@@ -318,7 +335,7 @@ class Aws(Cloud):
     def _rows(self, region: str, asked: Mapping[str, str]) -> list[tuple[Machine, str]] | None:
         """Machines and the states a listing shows: late, and gone ones for an hour."""
         now, wanted = self.now(), wire.items(asked, "InstanceId")
-        while self._departed and (self._departed[0].ended_at or 0) < now - HOUR:
+        while self._departed and (self._departed[0].ended_at or 0) < now - self.shown:
             self._departed.popleft()
         rows = []
         for machine in (*self._departed, *self.alive.values()):
