@@ -1,19 +1,15 @@
 """The OpenAPI document: valid, complete, and what a stranger's generator can do with it."""
 
-import asyncio
 import json
-import threading
 from collections.abc import Iterator
-from contextlib import suppress
 
 import hypothesis
 import pytest
 import schemathesis
 
-from tests.support.api import ADMIN, START, Rig
+from tests.support.api import ADMIN, START, served
 from tests.support.table import Table
 from treasury.web.openapi import document
-from treasury.web.serve import ApiServer
 from treasury.web.table import ROUTES
 
 
@@ -35,34 +31,11 @@ def test_the_document_has_every_operation() -> None:
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A server with a running agent, on a thread of its own."""
-    state = tmp_path_factory.mktemp("api")
-    started, holder = threading.Event(), {}
-
-    async def live() -> None:
-        table = Table(now=START)
-        table.run()
-        table.submit("k")
-        rig = Rig(table, state)
-        server = ApiServer(rig.house(), rig.tokens(), port=0)
-        holder["task"] = asyncio.current_task()
-        async with asyncio.TaskGroup() as group:
-            group.create_task(rig.agent.run())
-            group.create_task(server.run())
-            while not server.url:  # noqa: ASYNC110 - the thread outside waits for it
-                await asyncio.sleep(0.01)
-            holder["url"], holder["loop"] = server.url, asyncio.get_running_loop()
-            started.set()
-
-    def run() -> None:
-        with suppress(asyncio.CancelledError):
-            asyncio.run(live())
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    assert started.wait(10)
-    yield holder["url"]
-    holder["loop"].call_soon_threadsafe(holder["task"].cancel)
-    thread.join(10)
+    table = Table(now=START)
+    table.run()
+    table.submit("k")
+    with served(tmp_path_factory.mktemp("api"), table) as (_, address):
+        yield address
 
 
 schema = schemathesis.openapi.from_dict(json.loads(document(ROUTES)))

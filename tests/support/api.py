@@ -1,8 +1,9 @@
 """The API before a real agent, over real sockets: a table's book, a journal in memory."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ from treasury.engine import replay
 from treasury.runtime.agent import Agent
 from treasury.runtime.clocks import InlineOffload
 from treasury.store import MemoryStore
-from treasury.web import House, Tokens, open_tokens
 from treasury.web.app import make_app
 from treasury.web.guard import Gate
+from treasury.web.house import House
+from treasury.web.serve import ApiServer
+from treasury.web.tokens import Tokens, open_tokens
 
 START = 1_000 * HOUR
 ADMIN, VIEWER = "ad" * 32, "ee" * 32
@@ -46,10 +49,10 @@ def drawn() -> Callable[[int], bytes]:
 class Rig:
     """A house with a running agent, and a client that is let in."""
 
-    def __init__(self, table: Table, state: Path, store: MemoryStore | None = None) -> None:
+    def __init__(self, table: Table, state: Path, store: Any = None) -> None:
         self.state, self.clock = state, HandClock(table.now)
         self.store = store or MemoryStore()
-        if store is None:
+        if not self.store.last()[0]:
             for entry in table.entries:
                 self.store.append(entry)
         book = replay(self.store.entries())
@@ -114,7 +117,7 @@ async def open_rig(
     state: Path,
     table: Table | None = None,
     gate: Gate | None = None,
-    store: MemoryStore | None = None,
+    store: Any = None,
     **parts: Any,
 ) -> AsyncIterator[Rig]:
     """A rig whose agent runs, on the table's journal or on one that is there; parts replace those
@@ -132,3 +135,38 @@ async def open_rig(
         loop.cancel()
         with suppress(asyncio.CancelledError):
             await loop
+
+
+@contextmanager
+def served(
+    state: Path, table: Table | None = None, store: Any = None, **parts: Any
+) -> Iterator[tuple[Rig, str]]:
+    """A rig behind its own server, on a loop of its own thread, for clients that block; its book
+    may be looked at, not touched."""
+    started = threading.Event()
+    held: dict[str, Any] = {}
+
+    async def live() -> None:
+        rig = Rig(table or Table(now=START), state, store)
+        server = ApiServer(rig.house(**parts), rig.tokens(), port=0)
+        held.update(rig=rig, task=asyncio.current_task(), loop=asyncio.get_running_loop())
+        async with asyncio.TaskGroup() as group:
+            group.create_task(rig.agent.run())
+            group.create_task(server.run())
+            while not server.url:  # noqa: ASYNC110 - the thread outside waits for it
+                await asyncio.sleep(0.01)
+            held["url"] = server.url
+            started.set()
+
+    def run() -> None:
+        with suppress(asyncio.CancelledError):
+            asyncio.run(live())
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    assert started.wait(10)
+    try:
+        yield held["rig"], held["url"]
+    finally:
+        held["loop"].call_soon_threadsafe(held["task"].cancel)
+        thread.join(10)

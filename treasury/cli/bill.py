@@ -6,16 +6,19 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from treasury.cli.desk import WRITES, at_option, db_option, desk, reading, who
+from treasury.cli.desk import WRITES, at_option, db_option, order, reading, who
 from treasury.cli.output import TABLE, emit, output_option
 
 if TYPE_CHECKING:
+    from treasury.cli.client import Client
     from treasury.cli.desk import Desk
     from treasury.finops.reconcile import Findings
 
 KINDS: Final = ("focus", "aws-cur", "csv")
 # Parts booked in one turn: a turn is one transaction and one line of the journal.
 _PARTS_A_TURN: Final = 100
+# What a daemon takes at once is 256 KiB; a part may come on top of this.
+_BYTES_AN_ORDER: Final = 100_000
 # A list longer than this hides what it is about.
 _SHOWN: Final = 20
 
@@ -74,9 +77,16 @@ def import_(
         with reading(db) as store:
             result = found.against(store)
     else:
-        with desk(db, at_text) as hand:
-            result = found.against(hand.store)
-            _book(hand, result, by or who())
+
+        def by_hand(hand: "Desk") -> "Findings":
+            against = found.against(hand.store)
+            _book(hand, against, by or who())
+            return against
+
+        def by_daemon(client: "Client") -> "Findings":
+            return _send(client, found, db, by or who())
+
+        result = order(db, at_text, by_hand, by_daemon)
     _report(result, file, dry_run, details, output)
 
 
@@ -138,6 +148,28 @@ def _book(hand: "Desk", found: "Findings", by: str) -> None:
     inputs = [BookBill(number + 1 + i, part, by) for i, part in enumerate(found.parts)]
     for first in range(0, len(inputs), _PARTS_A_TURN):
         hand.step(*inputs[first : first + _PARTS_A_TURN])
+
+
+def _send(client: "Client", found: _Import, db: str, by: str) -> "Findings":
+    """Book by a running daemon, which refuses parts that were held against other books."""
+    import msgspec
+
+    from treasury.domain.events import BillBooked
+
+    with reading(db) as store:
+        result = found.against(store)
+        facts = (fact for entry in store.entries() for fact in entry.facts)
+        number = sum(isinstance(fact, BillBooked) for fact in facts)
+    encode, first = msgspec.json.encode, 0
+    while first < len(result.parts):
+        last, size = first, 0
+        while last < min(len(result.parts), first + _PARTS_A_TURN) and size < _BYTES_AN_ORDER:
+            size += len(encode(result.parts[last]))
+            last += 1
+        body = {"first": number + 1 + first, "parts": result.parts[first:last], "by": by}
+        client.post("/v1/bills", encode(body))
+        first = last
+    return result
 
 
 def _report(found: "Findings", file: Path, dry_run: bool, details: bool, output: str) -> None:

@@ -1,6 +1,6 @@
 """`treasury budget`: where budgets stand, what they refused, and changes to them."""
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import click
 
@@ -9,14 +9,16 @@ from treasury.cli.desk import (
     as_of_option,
     at_option,
     db_option,
-    desk,
     instant,
+    order,
     reading,
     who,
 )
 from treasury.cli.output import TABLE, emit, output_option
 
 if TYPE_CHECKING:
+    from treasury.cli.client import Client
+    from treasury.cli.desk import Desk
     from treasury.domain.turn import Entry
     from treasury.finops.outlook import Outlook
 
@@ -211,26 +213,56 @@ def _change(
         micros = parse_money(amount)
     except BadValue as error:
         raise BadValue("AMOUNT", amount, error.right) from error
-    with desk(db, at_text) as hand:
+    signed = by or who()
+
+    def by_hand(hand: "Desk") -> "_Made":
         to = hand.cost_centre(centre)
         giver = None if source is None else hand.cost_centre(source)
-        entry = hand.step(ChangeBudget(to, micros, by or who(), giver))
+        entry = hand.step(ChangeBudget(to, micros, signed, giver))
         level = hand.book.level(to)
         giver_level = level if giver is None else hand.book.level(giver)
+        refused = _refusal(entry)
+        if refused:
+            refused += (
+                f" (limit {format_money(giver_level.limit)}, spent"
+                f" {format_money(giver_level.spent)}, held {format_money(giver_level.held)})"
+            )
+        return _Made(refused, level.limit, level.available)
+
+    def by_daemon(client: "Client") -> "_Made":
+        return _ask(client, centre, micros, source, signed)
+
+    made = order(db, at_text, by_hand, by_daemon)
     origin = "" if source is None else f" from {source}"
-    refused = _refusal(entry)
-    if refused:
-        click.echo(
-            f"refused: {centre} {format_money(micros)}{origin}: {refused}"
-            f" (limit {format_money(giver_level.limit)}, spent {format_money(giver_level.spent)},"
-            f" held {format_money(giver_level.held)})",
-            err=True,
-        )
+    if made.refused:
+        click.echo(f"refused: {centre} {format_money(micros)}{origin}: {made.refused}", err=True)
         ctx.exit(1)
     click.echo(
-        f"{centre}: {format_money(micros)}{origin}; limit {format_money(level.limit)},"
-        f" available {format_money(level.available)}"
+        f"{centre}: {format_money(micros)}{origin}; limit {format_money(made.limit)},"
+        f" available {format_money(made.available)}"
     )
+
+
+class _Made(NamedTuple):
+    """How a change went: why it was refused, if it was, and the budget's figures [micro-USD]."""
+
+    refused: str
+    limit: int
+    available: int
+
+
+def _ask(client: "Client", centre: str, micros: int, source: str | None, by: str) -> _Made:
+    """The change by a running daemon."""
+    from treasury.cli.client import Refused, name
+
+    body = {"amount": micros, "source": source, "by": by}
+    try:
+        row = client.post(f"/v1/budgets/{name(centre)}/change", body)
+    except Refused as error:
+        if error.status != 409:
+            raise
+        return _Made(str(error).removeprefix("refused: "), 0, 0)
+    return _Made("", row["limit"], row["available"])
 
 
 def _refusal(entry: "Entry") -> str:
@@ -244,10 +276,23 @@ def _set_frozen(db: str, at_text: str | None, centre: str, by: str | None, *, fr
     from treasury.domain.events import FreezeBudget
 
     state = "frozen" if frozen else "not frozen"
-    with desk(db, at_text) as hand:
+
+    def by_hand(hand: "Desk") -> bool:
         name = hand.cost_centre(centre)
         if hand.book.budgets[name].frozen == frozen:
-            click.echo(f"{centre}: is {state} already")
-            return
+            return False
         hand.step(FreezeBudget(name, frozen, by or who()))
-    click.echo(f"{centre}: {state}")
+        return True
+
+    def by_daemon(client: "Client") -> bool:
+        from treasury.cli.client import name
+
+        rows = client.get("/v1/budgets")["budgets"]
+        if any(row["cost_centre"] == centre and row["frozen"] == frozen for row in rows):
+            return False
+        body = {"frozen": frozen, "by": by or who()}
+        client.post(f"/v1/budgets/{name(centre)}/freeze", body)
+        return True
+
+    changed = order(db, at_text, by_hand, by_daemon)
+    click.echo(f"{centre}: {state}" if changed else f"{centre}: is {state} already")

@@ -8,19 +8,26 @@ import getpass
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
 from treasury.cli.output import AnyFunction
+from treasury.domain.errors import StoreError
 
 if TYPE_CHECKING:
+    from treasury.cli.client import Client
     from treasury.domain.events import Input
     from treasury.domain.turn import Entry
     from treasury.engine import Book
     from treasury.store.sql import SqlStore
 
-WRITES: Final = "Database to change; no agent may be running on it."
+WRITES: Final = "Database to change; a daemon that leads it is asked to."
+T = TypeVar("T")
+
+
+class Led(StoreError):
+    """Another process writes to the database."""
 
 
 def db_option(
@@ -126,8 +133,7 @@ class Desk:
 
 @contextmanager
 def desk(db: str, at_text: str | None) -> Iterator[Desk]:
-    """A desk on a database that is there already. Raises StoreError when another process leads."""
-    from treasury.domain.errors import StoreError
+    """A desk on a database that is there already. Raises Led when another process leads."""
     from treasury.store import SqlStore
 
     at = instant("--at", at_text)
@@ -136,13 +142,35 @@ def desk(db: str, at_text: str | None) -> Iterator[Desk]:
     store = SqlStore.open(db)
     try:
         if not store.lead(f"{who()} at the command line"):
-            raise StoreError(
+            raise Led(
                 f"{store.name}: {store.leader!r} writes to it; stop it first,"
                 " or wait a minute if it died"
             )
         yield Desk(store, at)
     finally:
         store.close()
+
+
+def order(
+    db: str, at_text: str | None, by_hand: Callable[[Desk], T], by_daemon: Callable[["Client"], T]
+) -> T:
+    """A change, made at the desk, or by the daemon that leads the database where one does: the one
+    of the variables TREASURY_URL and TREASURY_STATE, or of ./treasury-state. Raises UserError."""
+    from treasury.domain.errors import UserError
+
+    try:
+        with desk(db, at_text) as hand:
+            return by_hand(hand)
+    except Led as led:
+        from treasury.cli.client import NoDaemon, find
+
+        try:
+            client = find()
+        except NoDaemon as error:
+            raise Led(f"{led}; it could make the change itself, but {error}") from led
+        if at_text is not None:
+            raise UserError(f"--at {at_text!r}: a running daemon makes changes now") from led
+        return by_daemon(client)
 
 
 def who() -> str:

@@ -20,21 +20,37 @@ OUR_MISTAKE: Final = 70
 INTERRUPTED: Final = 130
 READER_LEFT: Final = 141
 
-# Verb -> module that holds its command as `cli`, and its line in `--help`. The module is imported
-# when the verb is called: help must not wait for what only one verb needs.
+# Verb -> module that holds its command, as `cli` unless named, and its line in `--help`. The module
+# is imported when the verb is called: help must not wait for what only one verb needs.
 VERBS: Final = {
     "run": ("treasury.cli.run", "Run jobs on real markets: the daemon."),
+    "doctor": ("treasury.cli.doctor", "Whether a daemon would work here, and what is wrong."),
     "simulate": ("treasury.cli.simulate", "Replay a recorded market with one or more strategies."),
     "sweep": ("treasury.cli.sweep", "Replay a grid of strategies, parameters, markets and seeds."),
     "report": ("treasury.cli.report", "Write a page about the results of a sweep."),
     "explain": ("treasury.cli.explain", "Why a job waited or ran where it did, and what it cost."),
     "plan": ("treasury.cli.plan", "What a strategy would do now, at what price, why, and what if."),
+    "submit": ("treasury.cli.submit", "Hand jobs to a running daemon."),
+    "queue": ("treasury.cli.looks:queue", "Active jobs in queue order: where, or why not."),
+    "status": ("treasury.cli.looks:status", "How the daemon is, or one job."),
+    "logs": ("treasury.cli.events:logs", "What a job wrote."),
+    "events": ("treasury.cli.events:events", "What happened, from the journal."),
+    "offers": ("treasury.cli.looks:offers", "What machines can be had, at which price."),
+    "cancel": ("treasury.cli.orders:cancel", "End jobs wherever they stand."),
+    "preempt": ("treasury.cli.orders:preempt", "Stop jobs at a checkpoint and queue them again."),
+    "migrate": ("treasury.cli.orders:migrate", "Move a job to another offer."),
+    "drain": ("treasury.cli.orders:drain", "Leave a provider."),
+    "conduct": ("treasury.cli.orders:conduct", "Carry plans out, write them down, or make none."),
+    "panic": ("treasury.cli.orders:panic", "Take no more machines, now."),
+    "reload": ("treasury.cli.orders:reload", "Have the daemon read its configuration again."),
     "validate": ("treasury.cli.validate", "Check a configuration file."),
     "traces": ("treasury.cli.traces", "Import, describe and fetch traces."),
     "ledger": ("treasury.cli.ledger", "Balances, journal and proof of a database."),
     "budget": ("treasury.cli.budget", "Where budgets stand, what they refused, changes to them."),
     "approve": ("treasury.cli.approve", "Say yes to a job that waits for a person."),
     "bill": ("treasury.cli.bill", "Hold a provider's bill against the books."),
+    "check": ("treasury.cli.check", "Whether markets would let us do what will be needed."),
+    "quotes": ("treasury.cli.quotes", "Ask the markets themselves what they sell, at which price."),
     "providers": ("treasury.cli.providers", "List providers and what they can do."),
     "strategies": ("treasury.cli.strategies", "List strategies and their parameters."),
     "node": ("treasury.cli.node", "The agent that runs on leased machines."),
@@ -58,7 +74,8 @@ class LazyGroup(click.Group):
         """A verb's command, importing its module."""
         if cmd_name not in VERBS:
             return super().get_command(ctx, cmd_name)
-        return cast(click.Command, import_module(VERBS[cmd_name][0]).cli)
+        module, _, attribute = VERBS[cmd_name][0].partition(":")
+        return cast(click.Command, getattr(import_module(module), attribute or "cli"))
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

@@ -5,10 +5,7 @@ origins, sizes, time, load), idempotent orders, the stream of facts, the live pa
 here: decisions: a handler reads the book on its own loop, or hands the agent an input and tells
 what the turn said.
 
-aiohttp is imported in this room only, and this room only when a daemon starts.
+`house` says what a daemon has to give, `tokens` who may ask, `app.make_app` puts the application
+together and `serve.ApiServer` listens. aiohttp is imported where a daemon starts, and nothing here:
+the command line reads tokens, too.
 """
-
-from treasury.web.house import House
-from treasury.web.tokens import Tokens, open_tokens
-
-__all__ = ["House", "Tokens", "open_tokens"]
