@@ -19,7 +19,7 @@ from treasury.optimizer.deadline import calm_until, time_on
 from treasury.optimizer.market import Arc, lead_of
 from treasury_strategies.deadline_base import Back
 from treasury_strategies.deadline_contention import by_value, is_short
-from treasury_strategies.deadline_guard import Guard, guard
+from treasury_strategies.deadline_guard import Guard, guard, moves_between
 from treasury_strategies.deadline_policy import Costs, PoolTerms, Position, step_of, weigh
 from treasury_strategies.deadline_tables import Demand, Tables
 from treasury_strategies.deadline_wide import Wide
@@ -85,6 +85,7 @@ class Deadline(Wide):
         spot = [view for view in snapshot.offers if view.offer.tenure is Tenure.SPOT]
         self.forecaster.see(snapshot.now, spot)
         self.look(snapshot, spot)
+        self.between = self.between or moves_between(spot, snapshot.tick, snapshot.origin)
         self._follow(snapshot)
         jobs = snapshot.jobs
         if len(self._memos) > 1 and is_short(jobs, spot, snapshot.now):

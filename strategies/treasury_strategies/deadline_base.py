@@ -19,7 +19,10 @@ Back = tuple[Arc, Guard]
 
 
 class Backed(Patient):
-    """Patience with a guard that is exact to the tick, and with an eye on the budget."""
+    """Patience with a guard that is exact to the tick, and with an eye on the budget. between:
+    whether the market was ever seen to move between ticks."""
+
+    between = False
 
     def backs(self, walk: Walk, view: JobView, entry: Entry, deadline: int) -> list[Back]:
         """The fallbacks that end in time if taken now and that the budget pays to the end, the
@@ -27,7 +30,7 @@ class Backed(Patient):
         found: list[Back] = []
         for arc in self.open(entry, entry.fit.fallback):
             back = self.fallback(view.spec, arc.speed, arc.lead)
-            safe = guard(view, walk.snapshot, deadline, back)
+            safe = guard(view, walk.snapshot, deadline, back, between=self.between)
             if safe.fallback_in_time() and self.payable(walk, view, arc):
                 found.append((arc, safe))
         return found

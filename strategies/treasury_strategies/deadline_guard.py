@@ -1,19 +1,23 @@
 """What a job with a deadline may still do at a tick without risking to be late, exact to the tick.
 
 Whatever is chosen now, at the next tick the market may have taken it away; from there a start on
-the fallback must still end in time. All instants and durations are in integer ns.
+the fallback must still end in time. Where the market moves between ticks, too, it may take a
+machine at once, and nobody is asked before the next tick. All instants and durations are in
+integer ns.
 """
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from treasury.domain.job import REFERENCE_THROUGHPUT
-from treasury.domain.plan import JobView, Snapshot
+from treasury.domain.plan import JobView, OfferView, Snapshot
 from treasury.optimizer.deadline import Fallback, in_time, next_tick, time_on
 from treasury.optimizer.market import Arc
 
 
 class Guard(NamedTuple):
-    """One job's safety at one instant. after: the next tick. left: work left now [reference ns]."""
+    """One job's safety at one instant. after: the next tick. left: work left now [reference ns].
+    between: whether machines may be lost between ticks."""
 
     view: JobView
     now: int
@@ -22,6 +26,7 @@ class Guard(NamedTuple):
     deadline: int
     left: int
     fallback: Fallback
+    between: bool = False
 
     def fallback_in_time(self) -> bool:
         """Whether the fallback, taken now, ends in time."""
@@ -52,16 +57,16 @@ class Guard(NamedTuple):
 
     def _at_risk(self) -> int:
         """Work left if the machine the job holds is lost at the next tick [reference ns]."""
-        spec, placement = self.view.spec, self.view.placement
-        left = self.view.work_left(self.after)
+        view, spec, placement = self.view, self.view.spec, self.view.placement
+        left = self.left if self.between else view.work_left(self.after)
         if left and spec.checkpoint_interval and placement is not None:
             # The last checkpoint may be a whole interval old, or there may be none of this run.
             lost = spec.checkpoint_interval * placement.speed // REFERENCE_THROUGHPUT
-            left = min(left + lost, spec.work - self.view.work_done)
+            left = min(left + lost, spec.work - view.work_done)
         return left
 
     def _durable(self, useful: int, speed: int) -> int:
-        if useful <= 0:
+        if useful <= 0 or self.between:
             return 0
         every = self.view.spec.checkpoint_interval
         if every:
@@ -72,8 +77,15 @@ class Guard(NamedTuple):
         return left <= 0 or in_time(self.after, left, self.deadline, self.fallback, self.tick)
 
 
-def guard(view: JobView, snapshot: Snapshot, deadline: int, fallback: Fallback) -> Guard:
+def guard(
+    view: JobView, snapshot: Snapshot, deadline: int, fallback: Fallback, *, between: bool = False
+) -> Guard:
     """The guard of a job that has a deadline [ns]."""
     now = snapshot.now
     after = next_tick(now, snapshot.tick, snapshot.origin)
-    return Guard(view, now, after, snapshot.tick, deadline, view.work_left(now), fallback)
+    return Guard(view, now, after, snapshot.tick, deadline, view.work_left(now), fallback, between)
+
+
+def moves_between(views: Iterable[OfferView], tick: int, origin: int) -> bool:
+    """Whether any offer was quoted off the grid: such a market does not wait for our ticks."""
+    return any(view.rate >= 0 and (view.observed_at - origin) % tick for view in views)

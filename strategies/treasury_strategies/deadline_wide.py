@@ -24,9 +24,8 @@ from treasury_strategies.queue import Entry, Walk
 if TYPE_CHECKING:
     from treasury_strategies.deadline_curve import Choice, Curve
 
-# Part of the expected work that is counted on, and the time [hours] that counts for nothing on top:
-# over a short time a market may do much worse than expected. Chosen on a fleet of 2,000 jobs.
-_COUNTED: Final = 0.9
+# Of a short time ahead less is counted on, since a market may do much worse than expected in it: of
+# this many hours one half. Chosen on a fleet of 2,000 jobs.
 _UNSURE: Final = 4.0
 # A move must gain this many times what it costs: gains are guesses, its cost is certain.
 _WORTH_IT: Final = 3.0
@@ -83,7 +82,7 @@ class Wide(Backed):
         start = (view.spec.start_overhead + lead) / HOUR
         left = view.work_left(walk.now) / HOUR
         ahead = max((deadline - walk.now) / HOUR - start, start, 0.01)
-        sure = _COUNTED * ahead * ahead / (ahead + _UNSURE)
+        sure = ahead * ahead / (ahead + _UNSURE)
         return Price(self._curve(walk, fit, start, ahead).price(left / sure), left, start)
 
     def _curve(self, walk: Walk, fit: Fit, start: float, ahead: float) -> "Curve":
