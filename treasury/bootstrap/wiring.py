@@ -10,6 +10,7 @@ import msgspec
 
 from treasury.config import Config
 from treasury.config.checks import LOOPBACK
+from treasury.domain.commands import Acquire
 from treasury.domain.errors import ConfigError
 from treasury.domain.ids import ProviderName
 from treasury.jobfile.secrets import secret_values
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 # In the state directory: what all passwords on the bus are derived from.
 KEY_FILE: Final = "installation-secret"
+# In it: a folder for each market.
+PROVIDERS: Final = "providers"
 # The kind whose machines are slots of this host.
 LOCAL: Final = "local"
 # Markets whose notices the node agent can ask the machine's metadata service for.
@@ -72,6 +75,26 @@ def place(orders: Orders, what: str) -> Path:
     return base / what
 
 
+def provider_of(config: Config, host: Host, orders: Orders, name: str) -> Provider:
+    """One market as configured, to be looked at: nothing it started would be ours. Raises
+    UserError."""
+    market = config.markets[name]
+    site = Site(
+        ProviderName(name),
+        config.engine.installation,
+        host.clock,
+        host.dice,
+        host.offload,
+        _no_boot,
+        place(orders, config.daemon.state) / PROVIDERS / name,
+    )
+    return load_provider(market.kind, market.parameters, site, config.file)
+
+
+def _no_boot(_request: Acquire, _index: int) -> str:
+    return ""
+
+
 class Wiring:
     """Markets and the way to their machines. bus, parts: after `runner`."""
 
@@ -91,7 +114,7 @@ class Wiring:
         found: dict[ProviderName, Provider] = {}
         for key, market in self._config.markets.items():
             name = ProviderName(key)
-            folder = self._state / "providers" / key
+            folder = self._state / PROVIDERS / key
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             site = Site(
                 name,
@@ -163,7 +186,7 @@ class Wiring:
     def _boot(self, name: str, kind: str) -> Boot:
         """What machines of a market start with."""
         if self._orders.rehearse:
-            return lambda _request, _index: ""
+            return _no_boot
         from treasury.bus.boot import NodeBoot, local_boot
         from treasury.node.bundle import bundle, sha256
 

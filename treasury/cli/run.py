@@ -76,14 +76,26 @@ async def _run(config: "Config", orders: "Orders") -> None:
     from treasury.runtime.clocks import ThreadOffload, system_host
 
     def serve(house: "House") -> Sequence["Part"]:
+        from treasury.web.house import House as ApiHouse
         from treasury.web.serve import ApiServer
         from treasury.web.tokens import open_tokens
 
         api = config.api
-        tokens = open_tokens(house.state, orders.draw)
+        seen = ApiHouse(
+            agent=house.agent,
+            clock=house.clock,
+            history=house.history,
+            offload=house.offload,
+            state=house.state,
+            status=house.status,
+            reload=house.reload,
+            logs=house.logs,
+            metrics=house.metrics,
+            bundle=house.bundle,
+        )
         server = ApiServer(
-            house,
-            tokens,
+            seen,
+            open_tokens(house.state, orders.draw),
             host=api.host,
             port=api.port,
             hosts=api.hosts,

@@ -27,13 +27,13 @@ def cli(ctx: click.Context, file: Path | None, trace: str, output: str) -> None:
     Prints every problem with its line, path and value and what would be right, or a summary.
     With --trace also the jobs that no machine of that market can run. Exits 1 for a bad file.
     """
-    from treasury.bootstrap import strategy_problems
+    from treasury.bootstrap import market_problems, strategy_problems
     from treasury.config import inspect_config
 
     findings = inspect_config(file)
     config, errors = findings.config, findings.errors
     if config is not None:
-        errors = strategy_problems(config)
+        errors = (*strategy_problems(config), *market_problems(config))
     if config is None or errors:
         _print_problems(errors, output)
         ctx.exit(1)
@@ -78,6 +78,7 @@ def _print_summary(config: "Config", scenario: "Scenario | None", output: str) -
         for budget in config.budgets
     ]
     rows += [["provider", name, item.kind] for name, item in config.providers.items()]
+    rows += [["provider", name, market.kind] for name, market in config.markets.items()]
     rows += [["strategy", name, item.kind] for name, item in config.strategies.items()]
     rows += [["job", job.id, job.cost_centre] for job in config.jobs]
     emit(["section", "name", "what"], rows, output, title=f"{config.file}: OK")

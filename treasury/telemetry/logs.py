@@ -4,6 +4,7 @@ One line a decision, with what it was made of. What the engine notes too often t
 quotes and meterings, is in the metrics and in the journal.
 """
 
+import logging
 import re
 import sys
 from collections.abc import MutableMapping
@@ -14,7 +15,7 @@ import structlog
 
 from treasury.domain import events as e
 from treasury.domain.money import format_money, format_rate
-from treasury.domain.time import SECOND, format_duration
+from treasury.domain.time import NEVER, SECOND, format_duration, format_instant
 from treasury.domain.turn import Entry
 from treasury.engine import Book
 from treasury.runtime.observer import Observer
@@ -35,6 +36,7 @@ _LENGTH_MAX: Final = 2_000
 _SILENT: Final = (e.Quoted, e.LeaseMetered, e.PlanRequested, e.LeaseMissing, e.OffersListed)
 _MONEY: Final = ("amount", "asked", "held", "limit", "spent", "charge", "returned", "granted")
 _RATES: Final = ("rate", "bid")
+_INSTANTS: Final = ("at", "start", "end", "useful_from", "ends_at", "until", "fits_at", "review_at")
 # These are bad news that somebody may want to act on.
 _WARNINGS: Final = (e.Discrepancy, e.DeadlineMissed, e.QuoteRejected, e.BudgetChangeRefused)
 
@@ -58,6 +60,23 @@ def set_up(form: str, stream: TextIO | None = None) -> None:
         logger_factory=structlog.PrintLoggerFactory(out),
         cache_logger_on_first_use=False,
     )
+    root = logging.getLogger()
+    root.handlers[:] = [_Forward()]
+    root.setLevel(logging.WARNING)
+    # It warns of each message that a client was not there for; orders are retained.
+    logging.getLogger("amqtt").setLevel(logging.ERROR)
+
+
+class _Forward(logging.Handler):
+    """What libraries log, in our form and through our filters."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """One line."""
+        tell = structlog.get_logger("library")
+        level = "error" if record.levelno >= logging.ERROR else "warning"
+        error = record.exc_info[1] if record.exc_info else None
+        cause = {} if error is None else {"error": repr(error)}
+        getattr(tell, level)(record.getMessage(), library=record.name, **cause)
 
 
 def clean(_logger: Any, _method: str, fields: Fields) -> Fields:
@@ -186,6 +205,8 @@ def fields(fact: msgspec.Struct) -> dict[str, Any]:
             found[name] = format_money(value)
         elif name in _RATES and isinstance(value, int):
             found[name] = format_rate(value)
+        elif name in _INSTANTS and isinstance(value, int):
+            found[name] = "never" if value >= NEVER else format_instant(value)
         elif name == "token" or value is None or value == "":
             continue
         elif isinstance(value, str | int | bool):

@@ -7,7 +7,14 @@ beyond the bound is added up under "other".
 from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    disable_created_metrics,
+    generate_latest,
+)
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -21,6 +28,8 @@ from treasury.engine import Book
 from treasury.ledger.chart import expense
 from treasury.runtime.observer import Observer
 
+# A second series for each counter that says when it began is of no use to anyone here.
+disable_created_metrics()  # type: ignore[no-untyped-call] # theirs has no annotations
 # Values of one label at most.
 LABELS_MAX: Final = 200
 OTHER: Final = "other"
