@@ -1,4 +1,4 @@
-"""`treasury traces`: import public data sets, describe, download and list traces."""
+"""`treasury traces`: import public data sets, describe, download, list, record and merge traces."""
 
 import sys
 import time
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import click
 
 from treasury.cli.output import TABLE, emit, output_option
+from treasury.cli.record import merge, record
 from treasury.domain.errors import BadValue
 from treasury.domain.money import format_rate
 from treasury.domain.time import format_duration, format_instant
@@ -22,7 +23,11 @@ _BAR_STEP: Final = 64 * 1024
 
 @click.group("traces")
 def cli() -> None:
-    """Recorded markets and jobs: import, describe, download, list."""
+    """Recorded markets and jobs: import, describe, download, list, record, merge."""
+
+
+cli.add_command(record)
+cli.add_command(merge)
 
 
 @cli.command("import")
