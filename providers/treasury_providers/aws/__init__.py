@@ -5,7 +5,7 @@ calls      clients, threads, time limits       prices     spot history, on-deman
 errors     AWS's codes to what next            launch     acquire, release, list
 frozen     requests as they were sent          notices    interruption warnings from queues
 userdata   one user data for a gang            check      what is allowed and what is missing
-policy     the least-privilege policy
+policy     the least-privilege policy           rows       spot prices out of XML, quickly
 """
 
 from collections.abc import AsyncIterator, Sequence

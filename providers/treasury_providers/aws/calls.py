@@ -11,6 +11,7 @@ from typing import Any, Final
 from treasury.domain.time import SECOND
 from treasury.ports import Site
 from treasury_providers.aws.errors import translate
+from treasury_providers.aws.rows import read_faster
 from treasury_providers.aws.settings import Settings
 from treasury_providers.common.sdk import load_sdk
 from treasury_providers.common.workers import Workers
@@ -90,7 +91,7 @@ class Calls:
         if self._session is None:
             self._session = boto3.session.Session(profile_name=self._settings.profile or None)
         read = self._settings.timeout // SECOND if pool == _LAUNCH else _READ_SECONDS
-        return self._session.client(
+        client = self._session.client(
             service,
             region_name=region,
             endpoint_url=self._settings.endpoint or None,
@@ -102,6 +103,9 @@ class Calls:
                 user_agent_extra="spot-treasury",
             ),
         )
+        if service == "ec2":
+            read_faster(client)
+        return client
 
 
 def pages(client: Any, operation: str, key: str, **parameters: Any) -> list[Any]:

@@ -1,10 +1,10 @@
 """Rates: spot prices by AZ id, polled; on-demand prices, asked for daily and kept on disk."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -96,7 +96,8 @@ class Prices:
             name: await self._capacity.depth(region.name, machine, Tenure.SPOT)
             for name, machine in region.machines.items()
         }
-        return read_history(self._site.name, region, rows, depths, asked_at, self._site.clock.now())
+        pools = spot_pools(self._site.name, region)
+        return read_history(pools, rows, depths, asked_at, self._site.clock.now())
 
     async def _on_demand_quotes(self, region: Region) -> list[Quote]:
         rates = await self.on_demand_rates(region.name)
@@ -142,10 +143,27 @@ class Prices:
         return self._site.state / f"on-demand-{region}.json"
 
 
+class Pools(NamedTuple):
+    """The spot pools of a region as rows name them. zones: the account's names to AZ ids; ids:
+    (instance type, AZ id) to offer."""
+
+    zones: dict[str, str]
+    ids: dict[tuple[str, str], OfferId]
+
+
+def spot_pools(provider: str, region: Region) -> Pools:
+    """The pools of a region's catalogue."""
+    ids = {
+        (name, zone): offer_id(provider, region.name, zone, name, Tenure.SPOT)
+        for name, machine in region.machines.items()
+        for zone in machine.zones
+    }
+    return Pools({name: zone for zone, name in region.zones.items()}, ids)
+
+
 def read_history(
-    provider: str,
-    region: Region,
-    rows: Sequence[dict[str, Any]],
+    pools: Pools,
+    rows: Iterable[Mapping[str, Any]],
     depths: Mapping[str, int],
     asked_at: int,
     now: int,
@@ -154,21 +172,20 @@ def read_history(
 
     A row says since when a price holds; that it still does was observed when we asked.
     """
-    ids = {name: zone for zone, name in region.zones.items()}
-    newest: dict[OfferId, tuple[Any, Quote]] = {}
+    zones, ids = pools
+    since: dict[OfferId, Any] = {}
+    quotes: dict[OfferId, Quote] = {}
     for row in rows:
-        zone = row.get("AvailabilityZoneId") or ids.get(row.get("AvailabilityZone", ""))
         instance = row.get("InstanceType", "")
-        machine = region.machines.get(instance)
-        rate = rate_from_text(str(row.get("SpotPrice", "")))
-        if machine is None or zone not in machine.zones or not rate:
+        zone = row.get("AvailabilityZoneId") or zones.get(row.get("AvailabilityZone", ""), "")
+        offer, at = ids.get((instance, zone)), row.get("Timestamp")
+        if offer is None or at is None or (offer in since and since[offer] >= at):
             continue
-        offer = offer_id(provider, region.name, zone, instance, Tenure.SPOT)
-        since = row.get("Timestamp")
-        if since is not None and (offer not in newest or newest[offer][0] < since):
-            quote = Quote(offer, rate, depths.get(instance, -1), asked_at, now)
-            newest[offer] = (since, quote)
-    return [quote for _, quote in newest.values()]
+        rate = rate_from_text(row.get("SpotPrice") or "")
+        if rate:
+            since[offer] = at
+            quotes[offer] = Quote(offer, rate, depths.get(instance, -1), asked_at, now)
+    return list(quotes.values())
 
 
 def read_price_list(items: Sequence[str]) -> int | None:
