@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Final, NoReturn
 
-from sqlalchemy import Connection, Select, and_, bindparam, case, or_, select
+from sqlalchemy import Connection, Executable, Select, and_, bindparam, case, or_, select
 
 from treasury.domain.errors import Deposed, StoreError
 from treasury.domain.time import SECOND
@@ -27,6 +27,30 @@ _ROW = LEASE.c
 _SEEN: Final = select(_ROW.holder, _ROW.epoch, _ROW.expires_at).where(
     _ROW.role == bindparam("role")
 )
+
+
+def _seek(dialect: Dialect) -> Executable:
+    """The statement that takes, renews or takes over the lease, built once: that costs more than
+    asking it."""
+    now = dialect.now()
+    row = dialect.insert(LEASE).values(
+        role=bindparam("of"),
+        holder=bindparam("who"),
+        epoch=1,
+        expires_at=now + bindparam("span", type_=_ROW.expires_at.type),
+    )
+    mine = and_(_ROW.holder == bindparam("who"), _ROW.epoch == bindparam("since"))
+    silent = and_(_ROW.epoch == bindparam("seen_epoch"), _ROW.expires_at == bindparam("seen_end"))
+    statement: Executable = row.on_conflict_do_update(
+        index_elements=[_ROW.role],
+        set_={
+            "holder": row.excluded.holder,
+            "epoch": case((mine, _ROW.epoch), else_=_ROW.epoch + 1),
+            "expires_at": row.excluded.expires_at,
+        },
+        where=or_(mine, _ROW.expires_at <= now, silent),
+    ).returning(_ROW.epoch)
+    return statement
 
 
 class Leadership:
@@ -58,6 +82,7 @@ class Leadership:
             )
             .with_for_update(read=True, of=LEASE)
         )
+        self._seek = _seek(dialect)
         # The row as it was seen last, and when it was first seen so.
         self._seen: tuple[str, int, int] | None = None
         self._seen_at = 0
@@ -69,24 +94,17 @@ class Leadership:
         forward clock: the database's clock may have been set back, and then a dead holder's
         lease would end a day too late.
         """
-        now = self._dialect.now()
         still = self._seen is not None and self._tick() - self._seen_at > self._ttl
         _, epoch, expires_at = self._seen if self._seen is not None and still else ("", -1, -1)
-        row = self._dialect.insert(LEASE).values(
-            role=self.role, holder=self.holder, epoch=1, expires_at=now + self._ttl
-        )
-        mine = and_(LEASE.c.holder == self.holder, LEASE.c.epoch == self.epoch)
-        silent = and_(LEASE.c.epoch == epoch, LEASE.c.expires_at == expires_at)
-        statement = row.on_conflict_do_update(
-            index_elements=[LEASE.c.role],
-            set_={
-                "holder": row.excluded.holder,
-                "epoch": case((mine, LEASE.c.epoch), else_=LEASE.c.epoch + 1),
-                "expires_at": row.excluded.expires_at,
-            },
-            where=or_(mine, LEASE.c.expires_at <= now, silent),
-        ).returning(LEASE.c.epoch)
-        found = connection.execute(statement).scalar()
+        values = {
+            "of": self.role,
+            "who": self.holder,
+            "since": self.epoch,
+            "span": self._ttl,
+            "seen_epoch": epoch,
+            "seen_end": expires_at,
+        }
+        found = connection.execute(self._seek, values).scalar()
         self.epoch = 0 if found is None else int(found)
         if not self.epoch:
             self._look(connection)
