@@ -29,6 +29,8 @@ _NEVER = np.float32(1e12)
 _BLOCK = 8
 # Rounding of float32 must not turn "just safe" into "unsafe".
 _EDGE = 1e-6
+# Least distance of two points of the grid [steps]: a twentieth of a second.
+_APART = 1e-4
 
 
 class Terms(NamedTuple):
@@ -88,15 +90,23 @@ class Table:
 
 
 def slack_grid(slack: float, start: float, points: int) -> list[float]:
-    """Amounts of slack [steps]: even where a start more or less decides, ever wider above."""
+    """Amounts of slack [steps]: even where a start more or less decides, ever wider above. No two
+    are closer than float32 can tell apart with ease."""
     near = min(4.0 + 2.0 * start, slack)
     low = max(12, points // 3)
     fine = {0.0, round(start, 4), round(2.0 * start, 4)}
     fine.update(round(near * at / (low - 1), 4) for at in range(low))
-    grid = sorted(fine)
-    top, rest = grid[-1], points - points // 3
+    wanted = sorted(fine)
+    top, rest = wanted[-1], points - points // 3
     if slack > top:
-        grid += [top + (slack - top) * ((at + 1) / rest) ** 1.4 for at in range(rest)]
+        wanted += [top + (slack - top) * ((at + 1) / rest) ** 1.4 for at in range(rest)]
+    grid = [0.0]
+    for point in wanted:
+        if point - grid[-1] >= _APART:
+            grid.append(point)
+    # The last one must not be lost: it is the most slack that can be met.
+    if wanted[-1] > grid[-1]:
+        grid[-1 if len(grid) > 2 else len(grid) :] = [wanted[-1]]
     return grid
 
 

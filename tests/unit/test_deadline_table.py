@@ -138,6 +138,18 @@ def test_the_grid_is_sorted_and_reaches_the_slack() -> None:
             assert grid[-1] >= slack - 1e-4
 
 
+def test_points_that_nearly_meet_are_one() -> None:
+    """Where slack is just what is even about a start, points a rounding apart would divide by
+    nothing: each table is solved without a floating-point warning."""
+    chain = build_chain([FLAT])
+    with np.errstate(all="raise"):
+        for slack in (0.94, 1.44, 4.0, 4.00001, 4.2, 6.4):
+            for start in (0.0, 0.00004, 0.01, 0.1, 1.2):
+                grid = np.array(slack_grid(slack, start, 32), np.float32)
+                assert (np.diff(grid) > 0).all() and grid[-1] >= slack - 1e-4
+                solve(terms(steps=20, slack=slack, start=start), chain, chain)
+
+
 def test_pools_rank_by_price_and_by_lifetime() -> None:
     """Equal prices: the longer-lived first. Little difference in life: the cheaper first."""
     runs = [mean_run(FLAT.loss), mean_run(SAFE.loss)]
