@@ -63,11 +63,11 @@ class Calls:
         try:
             return await self._pools[pool].run(call, seconds=seconds, changes=changes)
         except Exception as error:
-            translated = translate(error, self._site.clock.now(), changes=changes)
-            if translated is error:
+            failure = translate(error, self._site.clock.now(), changes=changes)
+            if failure is error:
                 raise
-            # The cause is cut off: the SDK's own messages may hold what is not for logs.
-            raise translated from None
+        # Out here the SDK's exception is not its context: it may hold what is not for logs.
+        raise failure
 
     def close(self) -> None:
         """End the threads and their connections. May be called again."""
