@@ -12,6 +12,7 @@ from aiohttp.test_utils import TestServer
 from tests.support.api import ADMIN, CANARY, JOB, START, VIEWER, Rig, open_rig
 from tests.support.table import Table
 from treasury.domain.errors import UserError
+from treasury.web import guard
 from treasury.web.guard import GATE, Gate
 from treasury.web.routes import Route
 from treasury.web.serve import ADDRESS_FILE, ApiServer, Doorway
@@ -211,6 +212,22 @@ async def test_ten_thousand_requests_at_once_are_shed(tmp_path: Path) -> None:
         assert [await task for task in waiting] == [[201]] * 32
         assert len(rig.book.jobs) == 32 and commit is not None
         assert (await rig.get("/healthz"))["ok"]
+
+
+async def test_a_body_that_does_not_come_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever sends a byte and then nothing is sent away, and takes nobody's place any more."""
+    monkeypatch.setattr(guard, "TIME_MAX", 0.05)
+    async with open_rig(tmp_path) as rig:
+        reader, writer = await asyncio.open_connection("127.0.0.1", rig.client.port)
+        writer.write(
+            f"POST /v1/jobs HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {ADMIN}\r\n"
+            "Content-Type: application/json\r\nContent-Length: 9\r\n\r\n{".encode()
+        )
+        assert b" 503 " in await reader.readline()
+        assert rig.client.server.app[GATE].active == 0
+        writer.close()
 
 
 async def test_readiness_is_the_daemons(tmp_path: Path) -> None:

@@ -126,6 +126,7 @@ def test_orders(rig: Rig) -> None:
     assert run("drain", "aws", "--by", "ann").stdout.startswith("aws: is left; 2 machines")
     assert run("drain", "aws", "--undo").stdout == "aws: is used again\n"
     assert run("cancel", "j").stdout == "j: cancelled\n"
+    assert run("status", "j").stdout.startswith("Job j is cancelled; it cost 0.00 USD")
     with pytest.raises(Refused, match="cancelled already"):
         run("preempt", "j")
     assert run("conduct").stdout == "enforce\n"

@@ -13,6 +13,8 @@ from treasury.cli.output import FORMATS, TABLE
 _STREAM: Final = {"Accept": "text/event-stream"}
 # How long [s] to wait before looking again for a daemon that went away.
 _AGAIN: Final = 2.0
+# What says nothing to a person; JSON has it.
+_UNTOLD: Final = ("type", "at", "token", "holds", "accrued")
 _FIRST: Final[tuple[str, ...]] = ("job", "placement", "lease", "offer", "provider", "cost_centre")
 
 
@@ -102,8 +104,8 @@ def _stream(client: Client, **query: Any) -> Iterator[dict[str, Any]]:
 def tell(fact: dict[str, Any]) -> str:
     """A fact's values in one line: what it is about first, nested values cut to their ids."""
     keys = [key for key in _FIRST if key in fact]
-    keys += [key for key in fact if key not in {*keys, "type", "at"}]
-    words = [f"{key}={_short(key, fact[key])}" for key in keys if fact[key] not in (None, "")]
+    keys += [key for key in fact if key not in {*keys, *_UNTOLD}]
+    words = [f"{key}={_short(key, fact[key])}" for key in keys if fact[key] not in (None, "", [])]
     text = " ".join(words)
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 

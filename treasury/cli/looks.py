@@ -74,6 +74,10 @@ def status(job: str | None, client: Client, output: str) -> None:
         _show_job(client, job, output)
         return
     told = client.get("/v1/status")
+    if output == TABLE:
+        from treasury.domain.time import format_instant
+
+        told["at"] = format_instant(told["at"])
     rows = list(_flat("", told))
     emit(["what", "value"], rows, output, title=client.url)
     if not told.get("ready"):
@@ -91,20 +95,23 @@ def _flat(prefix: str, value: Any) -> Any:
 
 def _show_job(client: Client, job: str, output: str) -> None:
     from treasury.cli.events import turns
+    from treasury.domain.money import format_money
     from treasury.domain.time import format_instant
 
     detail = client.get(f"/v1/jobs/{name(job)}")
-    rows: list[list[object]] = [
-        [format_instant(turn["at"]), fact["type"], told]
-        for turn in turns(client, follow=False, after=0, job=job)
-        for fact, told in turn["told"]
-    ]
+    rows: list[list[object]] = []
+    charges: dict[int, int] = {}
+    for turn in turns(client, follow=False, after=0, job=job):
+        for fact, told in turn["told"]:
+            rows.append([format_instant(turn["at"]), fact["type"], told])
+            if fact["type"] == "lease_metered":
+                charges[fact["lease"]] = fact["charge"]
     if output != TABLE:
         emit(["at", "what", "detail"], rows, output)
         return
     over = detail["ended"]
     if over is not None:
-        click.echo(f"Job {job} is {over['state']}")
+        click.echo(f"Job {job} is {over['state']}; it cost {format_money(sum(charges.values()))}")
     else:
         now = client.get("/v1/status")["at"]
         columns = ["job", "state", "cost centre", "prio", "machines", "accelerators"]

@@ -8,6 +8,8 @@ from treasury.cli.client import Client, client_options, name
 from treasury.cli.desk import who
 from treasury.cli.output import AnyFunction
 
+# It looks at the file by itself, too, and may have been first.
+_UNCHANGED = "nothing has changed since it was last read"
 _SIGNED = "Who decided.  [default: the user]"
 
 
@@ -118,5 +120,5 @@ def reload(by: str | None, client: Client) -> None:
 
     A file with a mistake changes nothing.
     """
-    for line in _order(client, "/v1/reload", by)["changes"] or ("nothing changed",):
+    for line in _order(client, "/v1/reload", by)["changes"] or (_UNCHANGED,):
         click.echo(line)
