@@ -208,7 +208,7 @@ class Launcher:
             if not found:
                 return
             item = found[0]
-        if item.machine in self.departed:
+        if self.departed.hides(item.machine, self._now()):
             return
         self.leaving.add(item.machine)
         try:
@@ -278,7 +278,7 @@ class Launcher:
                 if item.machine not in self.departed:
                     self._bury(item, await self._cause(item.machine))
                 self._sweep(item)
-            elif item.machine not in self.departed:
+            elif not self.departed.hides(item.machine, self._now()):
                 found.append(item)
         return found
 

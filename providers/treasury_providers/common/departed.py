@@ -10,6 +10,8 @@ from treasury.domain.time import HOUR, MINUTE
 
 # As long as any listing may still be late, and some restarts of the agent.
 KEPT: Final = HOUR
+# As long as a listing may go on showing what is gone, ours being the better word.
+LATE: Final = 5 * MINUTE
 # A listing tells of a machine that ended this long ago, then it is left to the book.
 TOLD: Final = 30 * MINUTE
 
@@ -22,6 +24,12 @@ class Departed:
 
     def __contains__(self, machine: str) -> bool:
         return machine in self._gone
+
+    def hides(self, machine: str, now: int) -> bool:
+        """Whether a listing at `now` [ns] that shows a machine is only late. Not for ever: what
+        stays listed runs, whatever was once heard of it."""
+        item = self._gone.get(machine)
+        return item is not None and (item.ended_at or 0) > now - LATE
 
     def add(self, item: LeaseSeen, ended_at: int, cause: str) -> None:
         """A machine's billing ended at an instant [ns]."""

@@ -1,0 +1,74 @@
+"""Interruptions as Google's control plane tells them.
+
+The warning itself reaches only the machine (its metadata, then ACPI), and the node agent passes it
+on. Here is the second source: the operations that preemptions leave behind, which are also how the
+end of a machine is known that is deleted when it is preempted.
+"""
+
+from typing import Any, Final
+
+from treasury.domain.events import LeaseSeen, MachineNoticed
+from treasury.domain.time import MINUTE, SECOND
+from treasury.ports import Site
+from treasury_providers.gcp.client import Door
+from treasury_providers.gcp.machine import instant_of, lease_from_link
+from treasury_providers.gcp.settings import Settings
+
+PREEMPTED: Final = "compute.instances.preempted"
+# How long operations matter to us: longer than a restart of the agent takes.
+_BACK: Final = 30 * MINUTE
+_PAGE: Final = 500
+
+
+class Preemptions:
+    """What Google took from us, and what else was deleted."""
+
+    def __init__(self, settings: Settings, site: Site, door: Door, notice: int) -> None:
+        self._settings, self._site, self._door, self._notice = settings, site, door, notice
+        self._told: dict[str, int] = {}
+
+    async def _operations(self, wanted: str) -> list[Any]:
+        sdk = self._door.sdk
+        call = sdk.AggregatedListGlobalOperationsRequest(
+            project=self._settings.project, filter=wanted, max_results=_PAGE
+        )
+        since = self._site.clock.now() - _BACK
+        found: list[Any] = []
+        for page in await self._door.pages("GlobalOperationsClient", "aggregated_list", call):
+            for scoped in dict(page.items).values():
+                found.extend(
+                    operation
+                    for operation in scoped.operations
+                    if instant_of(operation.insert_time) >= since
+                )
+        return found
+
+    async def fetch(self) -> list[MachineNoticed]:
+        """Preemptions not told of before. Raises ProviderError."""
+        now = self._site.clock.now()
+        notices = []
+        for operation in await self._operations(f'operationType="{PREEMPTED}"'):
+            item = lease_from_link(self._site.installation, operation.target_link)
+            if item is not None and item.machine not in self._told:
+                self._told[item.machine] = now
+                at = instant_of(operation.insert_time)
+                notices.append(MachineNoticed(item.lease, at, at + self._notice))
+        for name in [name for name, told in self._told.items() if told < now - 2 * _BACK]:
+            del self._told[name]
+        return notices
+
+    async def departed(self) -> list[tuple[LeaseSeen, int, str]]:
+        """Machines of ours that are gone: with the instant [ns] it was over, and why."""
+        wanted = f'(operationType="{PREEMPTED}") OR (operationType="delete")'
+        found = []
+        for operation in await self._operations(wanted):
+            item = lease_from_link(self._site.installation, operation.target_link)
+            ended_at = instant_of(operation.end_time)
+            if item is not None and ended_at and not operation.error.errors:
+                taken = operation.operation_type == PREEMPTED
+                found.append((item, ended_at, "interrupted" if taken else "deleted"))
+        return sorted(found, key=lambda entry: entry[1])
+
+
+# ACPI's soft-off and what may come before it, at best.
+NOTICE: Final = 30 * SECOND
