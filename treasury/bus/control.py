@@ -19,7 +19,7 @@ from treasury.bus.broadcast import Broadcast
 from treasury.bus.client import BusClient
 from treasury.bus.fields import MessageError, decode
 from treasury.bus.logs import LogBook
-from treasury.bus.messages import Ack, Log, Report, Secrets, Status
+from treasury.bus.messages import Ack, Log, Order, Report, Secrets, Status
 from treasury.bus.topics import Topics
 from treasury.bus.views import NodeView, differences
 from treasury.domain import events as e
@@ -208,6 +208,9 @@ class BusRunner:
             # One of ours that is over is told so. One we never gave out belongs to another book.
             if lease_id <= book.last_lease:
                 self._board.dismiss(lease_id)
+                # Nobody needs what it has still to say.
+                farewell = Ack(report.boot, report.seq)
+                self._broadcast.say(self.topics.node(lease_id, "ack"), farewell)
             return
         self._job_of[lease_id] = lease.job, len(book.placements[lease.placement].leases)
         while len(self._job_of) > _JOBS_KEPT:

@@ -95,7 +95,7 @@ class CheckpointStore:
             own = [n for p, n, _ in manifests if p == self._placement]
             self._number = max(own, default=0)
         files = []
-        for path in sorted(_walk(directory)):
+        for path in sorted(files_in(directory)):
             if self._cancelled():
                 raise TornError("given up for something more urgent")
             files.append(self._upload(directory, path))
@@ -215,7 +215,7 @@ class CheckpointStore:
         return found
 
 
-def _walk(directory: Path) -> Iterator[Path]:
+def files_in(directory: Path) -> Iterator[Path]:
     """Regular files, however deep. Links are not followed: they may lead out."""
     for folder, _, names in os.walk(directory):
         for name in names:

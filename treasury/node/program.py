@@ -13,6 +13,7 @@ import pkgutil
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
@@ -20,6 +21,7 @@ from typing import IO
 from treasury.node.files import read_json, write_whole
 
 KILLED = "killed"
+_POLL_S = 0.01
 
 
 class Program:
@@ -66,6 +68,10 @@ class Program:
                 start_new_session=True,
                 pass_fds=(file.fileno(),),
             )
+        pause = threading.Event()
+        # From here on it can be signalled, and its group found.
+        while self.pid() is None and self.alive():
+            pause.wait(_POLL_S)
         return True
 
     def signal(self, number: signal.Signals) -> None:

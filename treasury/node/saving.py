@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from treasury.bus.messages import Work
-from treasury.node.checkpoint import CheckpointStore, Saved, TornError
+from treasury.node.checkpoint import CheckpointStore, Saved, TornError, files_in
 from treasury.node.job import Places
 from treasury.node.remotes import Remote, RemoteError
 
@@ -37,9 +37,15 @@ class Keeper:
         store, directory = self._checkpoints(), self._places.checkpoint
         return None if store is None or directory is None else store.restore(directory)
 
-    def save(self, log: Path, saved: Saved, hook_s: float) -> None:
-        """Run the hook for at most `hook_s` seconds, then copy the directory."""
-        self._hook(log, hook_s)
+    def changed_at(self) -> int | None:
+        """When [ns UTC] the directory's newest file was written; None where there is none."""
+        directory = self._places.checkpoint
+        if directory is None:
+            return None
+        return max((path.stat().st_mtime_ns for path in files_in(directory)), default=None)
+
+    def save(self, saved: Saved) -> None:
+        """Copy the directory, where there is one to copy."""
         store, directory = self._checkpoints(), self._places.checkpoint
         if store is not None and directory is not None:
             store.save(directory, saved)
@@ -60,7 +66,8 @@ class Keeper:
             )
         return self._store
 
-    def _hook(self, log: Path, most_s: float) -> None:
+    def hook(self, log: Path, most_s: float) -> None:
+        """Run the hook, if there is one, for at most `most_s` seconds."""
         hook = self._work.task.checkpoint_hook
         if not hook:
             return

@@ -83,6 +83,7 @@ class Running:
         self._until: int | None = None
         self._killed = threading.Event()
         self._saved_text: int | None = None
+        self._changed_at: int | None = None
         self._saved_at = around.clock.boot()
         self._thread: threading.Thread | None = None
 
@@ -261,6 +262,7 @@ class Running:
         self._change(base_ppm=base, earlier_ns=earlier)
         self.work = replace(self.work, work_done_ppm=base)
         self._env["TREASURY_WORK_DONE_PPM"] = str(base)
+        self._changed_at = self._keeper.changed_at()
 
     def _save_now_and_then(self) -> None:
         """A checkpoint while the program runs: when it says that it got on, at most so often."""
@@ -274,27 +276,36 @@ class Running:
             return
         self._saved_at = now
         try:
-            self._save(progress)
+            new = self._save(progress)
         except SAVING_ERRORS as error:
             if not self._stop.is_set():
                 self._change(error=f"checkpoint could not be saved: {error}"[:2_000])
             return
-        self._tell("saved", error="")
+        if new:
+            self._tell("saved", error="")
 
-    def _save(self, progress: int | None) -> None:
-        """Run the hook, copy the directory. progress was read before, so that what is saved is at
-        least that far. Raises SAVING_ERRORS."""
+    def _save(self, progress: int | None) -> bool:
+        """Run the hook, copy the directory; whether there was anything new. progress was read
+        before, so that what is saved is at least that far; where a program does not tell, it is as
+        far as it was when it last wrote. Raises SAVING_ERRORS."""
         elapsed = self.view().elapsed_ns
         left = HOOK_MAX_S
         if self._until is not None:
             left = max(1.0, (self._until - self._around.clock.boot()) / SECOND)
-        self._keeper.save(self.log, Saved(progress, self._view.earlier_ns + elapsed), left)
-        self._saved_text = progress
+        self._keeper.hook(self.log, left)
+        durable, changed = elapsed, self._keeper.changed_at()
+        if progress is None and self._places.checkpoint is not None:
+            if changed is None or changed == self._changed_at:
+                return False
+            durable = max(0, elapsed - max(0, self._around.clock.wall() - changed))
+        self._keeper.save(Saved(progress, self._view.earlier_ns + elapsed))
+        self._saved_text, self._changed_at = progress, changed
         self._view = replace(
             self._view,
-            saved_ns=elapsed,
+            saved_ns=durable,
             progress_ppm=self._view.progress_ppm if progress is None else progress,
         )
+        return True
 
     # --- the end ----------------------------------------------------------------------------------
 

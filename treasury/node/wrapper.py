@@ -68,6 +68,9 @@ def main(arguments: list[str]) -> None:
     except OSError as error:
         _write(Path(exit_file), {"code": _CANNOT_START, "error": f"{program[0]}: {error.strerror}"})
         return
+    if told:
+        # It came between our beginning and the program's.
+        process.terminate()
     if process.stdout is None:
         raise AssertionError("a pipe was asked for")
     pump = threading.Thread(
