@@ -14,7 +14,6 @@ from treasury.domain.errors import BidTooLow, NoCapacity, OfferGone, QuotaReache
 from treasury.domain.events import LeaseSeen
 from treasury.domain.ids import LeaseId, OfferId, PlacementId, Token
 from treasury.domain.market import Offer, Quote, Tenure
-from treasury.domain.money import NANO
 from treasury.domain.time import HOUR, MINUTE, SECOND
 from treasury_simulations.meter import bill, integral, micros
 
@@ -27,7 +26,8 @@ TOKENS_KEPT: Final = 24 * HOUR
 class Machine:
     """One machine as it truly is. Instants in ns, rates in nano-USD/h.
 
-    noticed: when the market will take it. owner: the installation whose tag it carries.
+    noticed: when the market will take it. stops_at: when it will have shut down. owner: the
+    installation whose tag it carries. strange: nobody asked for it.
     """
 
     name: str
@@ -43,6 +43,8 @@ class Machine:
     ended_at: int | None = None
     cause: str = ""
     noticed: int | None = None
+    stops_at: int | None = None
+    strange: bool = False
 
     def cost(self, now: int) -> int:
         """What it has cost [micro-USD]: its bill once it has ended, the exact time until then."""
@@ -104,22 +106,49 @@ class Cloud:
             raise BidTooLow(request.offer)
         if len(pool.machines) + count > pool.capacity:
             raise NoCapacity(request.offer)
-        made = tuple(self._make(pool, request, lease, now) for lease in request.leases)
+        made = tuple(
+            self._make(pool, lease, request.placement, request.token, request.bid, now)
+            for lease in request.leases
+        )
         if capabilities.honours_tokens:
             self._answers[request.token] = _Answer(now, made)
         return made
 
-    def _make(self, pool: Pool, request: Acquire, lease: LeaseId, now: int) -> Machine:
+    def forget(self, token: Token) -> None:
+        """A token is forgotten before its time."""
+        self._answers.pop(token, None)
+
+    def twin(self, request: Acquire, now: int) -> None:
+        """A request is granted once more than it was asked for."""
+        pool = self.pools[request.offer]
+        lease, placement, token = request.leases[0], request.placement, request.token
+        self._make(pool, lease, placement, token, request.bid, now).strange = True
+
+    def by_hand(self, lease: LeaseId, now: int) -> None:
+        """Somebody starts a machine under our tag."""
+        pool = next(iter(self.pools.values()))
+        name = f"by-hand-{lease}"
+        self._make(pool, lease, PlacementId(lease), Token(name), pool.rate, now).strange = True
+
+    def _make(
+        self,
+        pool: Pool,
+        lease: LeaseId,
+        placement: PlacementId,
+        token: Token,
+        bid: int,
+        now: int,
+    ) -> Machine:
         self._serial += 1
         capabilities = pool.offer.capabilities
         granted_at = now + capabilities.grant_delay_ns
         machine = Machine(
             name=f"{self.name}-{self._serial}",
             lease=lease,
-            placement=request.placement,
-            token=request.token,
+            placement=placement,
+            token=token,
             offer=pool.offer,
-            bid=request.bid,
+            bid=bid,
             granted_at=granted_at,
             rates=[(granted_at, pool.rate)],
             ready_at=granted_at + capabilities.boot_ns,
@@ -131,13 +160,18 @@ class Cloud:
             tell(machine)
         return machine
 
-    def destroy(self, lease: LeaseId, name: str, now: int, cause: str = "released") -> None:
-        """End a machine, by its name or by the lease it is tagged with. Already gone is success."""
+    def stop(self, lease: LeaseId, name: str, now: int, later: int = 0) -> None:
+        """End a machine, by its name or by the lease it is tagged with, now or `later` [ns]: until
+        then it shuts down and is billed. Already gone is success."""
         machine = self.machines.get(name)
         if machine is None and not name:
             machine = next((m for m in self.machines.values() if m.lease == lease), None)
-        if machine is not None:
-            self.end(machine, now, cause)
+        if machine is None:
+            return
+        if later and machine.stops_at is None:
+            machine.stops_at = now + later
+        elif not later:
+            self.end(machine, now, "released")
 
     def end(self, machine: Machine, now: int, cause: str) -> None:
         """A machine ends, whoever wants it."""
@@ -160,14 +194,18 @@ class Cloud:
         self._outbid(self.pools[machine.offer.id], now)
         return True
 
-    def listing(self, now: int) -> list[LeaseSeen]:
-        """Everything that carries the owner's tag: what lives, and what ended a while ago."""
+    def listing(self, now: int, as_of: int) -> list[LeaseSeen]:
+        """Everything that carried the owner's tag at `as_of` [ns]: what lived, and what had ended a
+        while before."""
         while self._gone and (self._gone[0].ended_at or 0) < now - LISTED_AFTER_END:
             self._gone.popleft()
         seen = []
         for machine in (*self._gone, *self.machines.values()):
-            if machine.owner != self._owner or machine.granted_at > now:
+            if machine.owner != self._owner or machine.granted_at > as_of:
                 continue
+            ended_at = machine.ended_at
+            if ended_at is not None and ended_at > as_of:
+                ended_at = None
             seen.append(
                 LeaseSeen(
                     machine.lease,
@@ -177,8 +215,8 @@ class Cloud:
                     machine.rates[-1][1],
                     machine.token,
                     ready=False,
-                    ended_at=machine.ended_at,
-                    cause=machine.cause,
+                    ended_at=ended_at,
+                    cause="" if ended_at is None else machine.cause,
                 )
             )
         return seen
@@ -220,10 +258,12 @@ class Cloud:
         return taken
 
     def due(self, now: int) -> None:
-        """End the machines whose notice has run out."""
+        """End the machines whose notice has run out, and those that have shut down."""
         for machine in list(self.machines.values()):
             if machine.noticed is not None and machine.noticed <= now:
                 self.end(machine, machine.noticed, "interrupted")
+            elif machine.stops_at is not None and machine.stops_at <= now:
+                self.end(machine, machine.stops_at, "released")
 
     def _outbid(self, pool: Pool, now: int) -> list[tuple[Machine, int]]:
         if not pool.offer.capabilities.bids:
@@ -246,5 +286,4 @@ class Cloud:
 # How often prices and capacities move.
 MOVE_EVERY: Final = 5 * MINUTE
 # A machine's notice is looked at this often.
-DUE_EVERY: Final = 10 * SECOND
-DOLLAR: Final = NANO
+DUE_EVERY: Final = 20 * SECOND

@@ -12,6 +12,7 @@ import contextvars
 import hashlib
 from asyncio import Handle, TimerHandle
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from heapq import heappop, heappush
 from random import Random
 from typing import Any, Final, NoReturn
@@ -24,6 +25,7 @@ HOST: Final = contextvars.ContextVar("host", default=("world", 0))
 PINNED: Final = {
     asyncio.BaseEventLoop: ("_run_once", "_timer_handle_cancelled"),
     Handle: ("_run",),
+    asyncio: ("_set_running_loop",),
 }
 
 Host = tuple[str, int]
@@ -39,7 +41,7 @@ class Escaped(RuntimeError):
 
 class VirtualLoop(asyncio.BaseEventLoop):
     """One simulated world of hosts. now_ns: virtual time [ns] since the loop was made; steps: how
-    many callbacks have run.
+    many callbacks have run; complaints: exceptions that nobody awaited.
 
     seed: None runs callbacks in the order asyncio would. trace: keeps `digest()` of every step.
     """
@@ -56,8 +58,15 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._serial = 0
         self._dead: set[Host] = set()
         self._paused: dict[str, int] = {}
+        self.complaints: list[str] = []
+        self.set_exception_handler(self._complain)
         # Killed tasks are kept: collecting them would run their `finally` blocks.
         self._graveyard: list[Any] = []
+
+    def _complain(self, _loop: object, context: dict[str, Any]) -> None:
+        """What nobody awaited; that the dead left something undone is no news."""
+        if "destroyed" not in context["message"]:
+            self.complaints.append(f"{context['message']}: {context.get('exception')!r}")
 
     # --- time and scheduling ---------------------------------------------------------------------
 
@@ -172,8 +181,22 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._paused[name] = max(until, self._paused.get(name, 0))
 
     def bury(self) -> None:
-        """Forget the killed: call it when what their `finally` blocks reach is gone."""
+        """End everything that is left: call it when what `finally` blocks could reach is gone. They
+        run now, and what they raise is nobody's business any more."""
+        self._dead.clear()
+        asyncio._set_running_loop(self)  # noqa: SLF001 - for their `get_running_loop`
+        try:
+            for task in asyncio.all_tasks(self):
+                work: Any = task.get_coro()
+                with suppress(BaseException):
+                    work.close()
+                task._log_destroy_pending = False  # type: ignore[attr-defined] # noqa: SLF001
+        finally:
+            asyncio._set_running_loop(None)  # noqa: SLF001
         self._graveyard.clear()
+        self._ready.clear()  # type: ignore[attr-defined]
+        self._timers.clear()
+        self.run_until_complete(self.shutdown_asyncgens())
 
     # --- what is outside -------------------------------------------------------------------------
 
