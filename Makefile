@@ -111,15 +111,19 @@ bench: $(VENV)/.dev ## Measure replay, optimizer and ledger, each beside what ot
 	@$(BIN)/python tests/benchmarks/replay.py
 	@$(BIN)/python tests/benchmarks/optimizer.py --sizes 100x50,1000x200,10000x1000 --seconds 10
 	@PYTHONPATH=. $(BIN)/python tests/benchmarks/ledger.py
+	@PYTHONPATH=. $(BIN)/python tests/benchmarks/quotes.py
 
 # How often each crash drill kills, and how many holds race for a tree of budgets.
 KILLS ?= 200
 HOLDS ?= 1000000
+# Jobs that are launched on each pretend cloud.
+LAUNCHES ?= 10000
 
 .PHONY: soak
-soak: $(VENV)/.dev ## Kill writers and databases hundreds of times, race a million holds (half an hour)
+soak: $(VENV)/.dev ## Kill writers and databases hundreds of times, race holds, launch thousands of machines (hours)
 	@TREASURY_SOAK_KILLS=$(KILLS) $(BIN)/python -m pytest -q tests/storms/test_ledger_crash.py
 	@PYTHONPATH=. $(BIN)/python tests/benchmarks/ledger.py --race $(HOLDS)
+	@TREASURY_LAUNCHES=$(LAUNCHES) $(BIN)/python -m pytest -q -s tests/contract -k launches
 
 # ------------------------------------------------------------------------------ upkeep
 
