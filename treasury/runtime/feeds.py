@@ -26,6 +26,8 @@ T = TypeVar("T")
 CATALOGUE_EVERY: Final = HOUR
 _CATALOGUE_LIMIT: Final = 5 * MINUTE
 _FIRST, _MOST = SECOND, 5 * MINUTE
+# The loop's time is a float [s]: a timer may come a hair before its instant.
+_ROUNDING: Final = 0.001
 
 
 class Feed:
@@ -100,27 +102,29 @@ class Feed:
 
     async def _quotes(self, backoff: Backoff) -> None:
         loop, patience = asyncio.get_running_loop(), self._quiet_after / SECOND
-        spoke = loop.time()
+        spoke, silent = loop.time(), False
         alarm: asyncio.TimerHandle | None = None
         try:
             async with _closing(self._provider.quotes()) as quotes, asyncio.timeout(None) as limit:
 
                 def look() -> None:
                     # One timer for the stream, not one a quote: there may be many thousands.
-                    nonlocal alarm
-                    if loop.time() - spoke >= patience:
+                    nonlocal alarm, silent
+                    left = spoke + patience - loop.time()
+                    if left <= _ROUNDING:
+                        silent = True
                         limit.reschedule(loop.time())
                     else:
-                        alarm = loop.call_at(spoke + patience, look)
+                        alarm = loop.call_later(left, look)
 
-                alarm = loop.call_at(spoke + patience, look)
+                alarm = loop.call_later(patience, look)
                 async for quote in quotes:
                     spoke = loop.time()
                     backoff.reset()
                     self._hear("quotes")
                     self._agent.quote(quote)
         except TimeoutError:
-            if loop.time() - spoke < patience:
+            if not silent:
                 raise
             self._silent.add("quotes")
             self._observer.quiet(self._name, "quotes", self._quiet_after)

@@ -65,7 +65,8 @@ class Inbox:
             await asyncio.sleep(0)
             return
         try:
-            async with asyncio.timeout(seconds):
+            # The loop's time is a float: what is shorter might not move it.
+            async with asyncio.timeout(max(seconds, 0.000_01)):
                 await self._news.wait()
         except TimeoutError:
             return

@@ -31,6 +31,7 @@ from treasury.runtime.agent import Agent
 
 # How long a machine that is gone stays listed.
 _REMEMBER: Final = 10 * MINUTE
+_LEAST: Final = SECOND // 1_000
 # How often a job without a checkpoint interval tells its progress.
 _SAVE_EVERY: Final = 10 * MINUTE
 
@@ -194,7 +195,7 @@ class PretendRunner:
                 following = min(following, self._tell(placement, work, told, now))
             told = {placement: at for placement, at in told.items() if placement in self._working}
             try:
-                async with asyncio.timeout(max(0, following - now) / SECOND):
+                async with asyncio.timeout(max(_LEAST, following - now) / SECOND):
                     await self._changed.wait()
             except TimeoutError:
                 continue
