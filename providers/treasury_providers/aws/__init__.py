@@ -1,5 +1,8 @@
 """Amazon EC2: spot and on-demand machines, through boto3 in threads of its own.
 
+Lives here: EC2's calls, formats and codes. May not live here: what would serve another market, too
+(`common`), or a decision.
+
 settings   what the configuration says         capacity   shapes, zones, quotas, scores
 calls      clients, threads, time limits       prices     spot history, on-demand price list
 errors     AWS's codes to what next            launch     acquire, release, list
