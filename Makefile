@@ -107,10 +107,11 @@ coverage: $(VENV)/.dev ## Run every test and show the lines none of them reached
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
 
-bench: $(VENV)/.dev ## Measure replay, optimizer and ledger, each beside what others would do
+bench: $(VENV)/.dev ## Measure replay, optimizer, ledger and daemon, each beside what others would do
 	@$(BIN)/python tests/benchmarks/replay.py
 	@$(BIN)/python tests/benchmarks/optimizer.py --sizes 100x50,1000x200,10000x1000 --seconds 10
 	@PYTHONPATH=. $(BIN)/python tests/benchmarks/ledger.py
+	@PYTHONPATH=. $(BIN)/python tests/benchmarks/daemon.py
 	@PYTHONPATH=. $(BIN)/python tests/benchmarks/quotes.py
 
 # How often each crash drill kills, and how many holds race for a tree of budgets.
