@@ -5,31 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.counterparts.gcp.facts import PROJECT
-from tests.counterparts.gcp.gce import TOKEN, Gce
-from tests.support.cloud_sites import HastyClock, TestSite
-from treasury.domain.time import SECOND
-from treasury_providers.gcp import CAPABILITIES, Gcp, GcpSettings
+from tests.counterparts.gcp.gce import Gce
+from tests.support.cloud_sites import HastyClock
+from tests.support.clouds import gcp
+from treasury_providers.gcp import CAPABILITIES
 from treasury_simulations.conformance import Outcome, run
-
-
-def settings(gce: Gce, folder: Path) -> GcpSettings:
-    """Settings that point at the counterpart."""
-    token = folder / "google-token"
-    token.write_text(f"{TOKEN}\n")
-    return GcpSettings(
-        project=PROJECT,
-        regions=("us-central1", "europe-west4"),
-        image="projects/debian-cloud/global/images/family/debian-12",
-        attached=("n1-standard-8+1xnvidia-tesla-t4",),
-        token_file=str(token),
-        prices_every=20 * SECOND,
-        notices_every=5 * SECOND,
-        launch_wait=60 * SECOND,
-        poll_every=SECOND,
-        endpoint=gce.url,
-        prices_endpoint=gce.url,
-    )
 
 
 @pytest.mark.slow
@@ -37,8 +17,7 @@ async def test_the_adapter_conforms(tmp_path: Path) -> None:
     """Every numbered case passes; left out are those about bids, which Google does not take."""
     clock = HastyClock()
     async with Gce(clock, CAPABILITIES) as gce:
-        adapter = Gcp(settings(gce, tmp_path), TestSite("gcp", clock, tmp_path))
-        report = await run(adapter, gce)
+        report = await run(gcp(gce, tmp_path), gce)
         assert gce.cloud.violations == []
         assert "\n".join(report.failures()) == ""
         left_out = {r.number: r.detail for r in report.results if r.outcome is Outcome.SKIPPED}

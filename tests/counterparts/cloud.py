@@ -5,7 +5,7 @@ The wire (paths, bodies, codes) belongs to each market's own folder.
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
@@ -69,6 +69,8 @@ class Cloud:
         self.calls: dict[Operation, int] = {}
         # Requests the real market would have refused as malformed: a test wants none.
         self.violations: list[str] = []
+        # What the market's control plane writes down about a machine it takes: at [ns], how often.
+        self.on_take: Callable[[Machine, int, int], None] = lambda _machine, _at, _times: None
         self._ordered: dict[Operation, deque[Fault]] = {}
         self._leaving: set[asyncio.Task[None]] = set()
 
@@ -192,10 +194,11 @@ class Cloud:
         self._ordered.clear()
         self.chance, self.lag, self.latency = 0.0, 0, 0.0
 
-    def take(self, machine: Machine, notice: int) -> int:
-        """The cloud takes a machine back after a notice [ns]; returns when."""
+    def take(self, machine: Machine, notice: int, times: int = 1) -> int:
+        """The cloud takes a machine back after a notice [ns], told so often; returns when."""
         taken_at = self.now() + notice
         machine.taken_at = taken_at
+        self.on_take(machine, taken_at, times)
 
         async def later() -> None:
             await self.clock.sleep_until(taken_at - self.skew)

@@ -19,7 +19,6 @@ from treasury_providers.azure.capacity import Capacity
 from treasury_providers.azure.check import examine, policy_text
 from treasury_providers.azure.client import Door
 from treasury_providers.azure.launch import Launcher
-from treasury_providers.azure.machine import lease_from_name
 from treasury_providers.azure.notices import Evictions
 from treasury_providers.azure.prices import PriceList
 from treasury_providers.azure.settings import Settings as AzureSettings
@@ -95,25 +94,22 @@ class Azure:
         listing = await self._launcher.leases()
         names = frozenset(item.machine for item in listing)
         vanished = self._alive is None or not self._alive <= names
-        # An evicted machine leaves nothing behind but an annotation: asked for only when needed.
-        if vanished and await self._bury_evicted(names):
+        # A machine that is gone leaves only a trace in Resource Graph: asked for when one is missed.
+        if vanished and await self._bury_gone(names):
             listing = await self._launcher.leases()
             names = frozenset(item.machine for item in listing)
         self._alive = frozenset(item.machine for item in listing if item.ended_at is None)
         return listing
 
-    async def _bury_evicted(self, listed: frozenset[str]) -> bool:
+    async def _bury_gone(self, listed: frozenset[str]) -> bool:
         try:
-            evicted = await self._evictions.preempted()
+            gone = await self._evictions.departed()
         except NotPermitted:
             return False
-        found = False
-        for name, at in sorted(evicted.items()):
-            item = lease_from_name(self._site.installation, name, 0)
-            if item is not None and name not in listed:
-                self._launcher.departed.add(item, at, "interrupted")
-                found = True
-        return found
+        gone = [entry for entry in gone if entry[0].machine not in listed]
+        for item, at, cause in gone:
+            self._launcher.departed.add(item, at, cause)
+        return bool(gone)
 
     async def rebid(self, request: ChangeBid) -> None:
         """Azure takes a new maximum price only while a machine is deallocated. Raises Declined."""

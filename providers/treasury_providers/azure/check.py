@@ -34,6 +34,7 @@ ACTIONS: Final = (
     "Microsoft.Network/virtualNetworks/subnets/join/action",
     "Microsoft.ManagedIdentity/userAssignedIdentities/assign/action",
     "Microsoft.ResourceHealth/availabilityStatuses/read",
+    "Microsoft.Resources/changes/read",
     "Microsoft.Authorization/permissions/read",
 )
 _PERMISSIONS: Final = "2022-04-01"

@@ -2,7 +2,8 @@
 
 The warning itself, half a minute ahead, reaches only the machine (scheduled events), and the node
 agent passes it on. Here is the second source: the health annotations of Resource Graph, and a
-machine that is being deleted though nobody of ours asked for it.
+machine that is being deleted though nobody of ours asked for it. Resource Graph also remembers when
+a machine went that left nothing else behind.
 """
 
 from collections.abc import Mapping
@@ -10,13 +11,13 @@ from contextlib import suppress
 from typing import Any, Final
 
 from treasury.domain.errors import BadValue, NotPermitted
-from treasury.domain.events import MachineNoticed
+from treasury.domain.events import LeaseSeen, MachineNoticed
 from treasury.domain.time import MINUTE, format_instant
 from treasury.ports import Site
 from treasury_providers.azure.capacity import graph
 from treasury_providers.azure.client import Door
 from treasury_providers.azure.launch import Launcher
-from treasury_providers.azure.machine import instant_of
+from treasury_providers.azure.machine import instant_of, lease_from_name
 from treasury_providers.azure.settings import Settings
 from treasury_providers.common.names import read_name
 
@@ -33,6 +34,27 @@ class Evictions:
         self._settings, self._site, self._door = settings, site, door
         self._launcher, self._notice = launcher, notice
         self._told: dict[str, int] = {}
+
+    async def departed(self) -> list[tuple[LeaseSeen, int, str]]:
+        """Machines of ours that are gone: with the instant [ns] it was over, and why. Raises
+        ProviderError."""
+        since = format_instant(self._site.clock.now() - _BACK)
+        query = (
+            "ResourceChanges | where properties.changeType =~ 'Delete' "
+            "| where properties.targetResourceType =~ 'microsoft.compute/virtualmachines' "
+            f"| where todatetime(properties.changeAttributes.timestamp) > datetime({since}) "
+            "| project id = tostring(properties.targetResourceId), "
+            "at = tostring(properties.changeAttributes.timestamp)"
+        )
+        taken = await self.preempted()
+        rows = await graph(self._door, query, [self._settings.subscription])
+        ends = dict(read for row in rows if (read := self._read(row)) is not None)
+        found = []
+        for name, at in sorted((dict(taken) | ends).items()):
+            item = lease_from_name(self._site.installation, name, 0)
+            if item is not None:
+                found.append((item, at, "interrupted" if name in taken else "deleted"))
+        return found
 
     async def preempted(self) -> Mapping[str, int]:
         """Our machines that were evicted lately -> when [ns]. Raises ProviderError."""

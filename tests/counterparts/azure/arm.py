@@ -49,6 +49,7 @@ class Arm(Facts):
             ("machines", "set_rate", "set_depth", "set_lag", "interrupt", "notices", "add_foreign")
         ) | frozenset(fault.value for fault in Fault)
         self.cloud = Cloud(clock, list(self._pools(capabilities)), grain=1_000)
+        self.cloud.on_take = self._evict
         self.notice = capabilities.notice_ns
         self.launch = 0
         self.late: bool | None = None
@@ -309,11 +310,10 @@ class Arm(Facts):
 
     async def interrupt(self, machine: str, *, notices: int = 1) -> int:
         """An annotation (as often as `notices`) now, and eviction when the notice is over."""
-        victim = self.cloud.alive[machine]
-        ends_at = self.cloud.take(victim, self.notice)
-        # Azure writes it when the machine goes.
-        self.evicted.extend([(victim, ends_at + self.cloud.skew)] * notices)
-        return ends_at
+        return self.cloud.take(self.cloud.alive[machine], self.notice, notices)
+
+    def _evict(self, victim: Machine, at: int, times: int) -> None:
+        self.evicted.extend([(victim, at)] * times)
 
     async def add_foreign(self, offer: OfferId) -> str:
         """Somebody else's machine in the same resource group."""

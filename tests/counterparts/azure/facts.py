@@ -86,6 +86,12 @@ class Facts:
             rows = [
                 {"sku": size.name, "location": size.region, "rate": "5-10"} for size in self.sizes
             ]
+        elif query.startswith("ResourceChanges"):
+            rows = [
+                {"id": vm_path(m.name).lower(), "at": stamp(m.ended_at, 7) + "Z"}
+                for m in self.cloud.all[-1_000:]
+                if m.ended_at is not None and m.allocated
+            ]
         else:
             rows = [
                 {"id": vm_path(machine.name).lower(), "at": stamp(at, 7) + "Z"}

@@ -53,6 +53,7 @@ class Gce(Facts):
             ("machines", "set_rate", "set_depth", "set_lag", "interrupt", "notices", "add_foreign")
         ) | frozenset(fault.value for fault in Fault)
         self.cloud = Cloud(clock, list(self._pools(capabilities)), grain=1_000_000)
+        self.cloud.on_take = self._preempt
         self.notice = capabilities.notice_ns
         self.launch = 0
         self.page = 2
@@ -320,13 +321,13 @@ class Gce(Facts):
 
     async def interrupt(self, machine: str, *, notices: int = 1) -> int:
         """Operations say so (as often as `notices`); the machine goes when the notice is over."""
-        victim = self.cloud.alive[machine]
-        ends_at = self.cloud.take(victim, self.notice)
-        zone, _, name = machine.rpartition("/")
-        for _ in range(notices):
-            kind = "compute.instances.preempted"
-            self._operation(kind, zone, name, self.notice, lambda: None)
-        return ends_at
+        return self.cloud.take(self.cloud.alive[machine], self.notice, notices)
+
+    def _preempt(self, victim: Machine, at: int, times: int) -> None:
+        zone, _, name = victim.name.rpartition("/")
+        for _ in range(times):
+            takes = at - self.cloud.now()
+            self._operation("compute.instances.preempted", zone, name, takes, lambda: None)
 
     async def add_foreign(self, offer: OfferId) -> str:
         """Somebody else's machine in the same project."""
