@@ -261,3 +261,14 @@ def test_the_worth_of_the_gate_is_the_worth_of_the_flow() -> None:
     residual.take(arcs, plan.counts[arcs])
     assert residual.holds()
     assert residual.value() == plan.certificate.value
+
+
+def test_a_centre_pays_for_its_own_jobs_and_for_those_below() -> None:
+    """One job of an organisation and one of its team, with money for one: the plan keeps to it,
+    whichever level a job pays at."""
+    instance = tiny((9, 8), (2,), (5,), centre=column(0, 1))
+    rules = replace(instance.rules, parent=column(-1, 0), limit=column(3, 99) * USD)
+    for settings in (Settings(), Settings(exact_columns=0, core_work=0)):
+        plan = FlowEngine(settings).plan(replace(instance, rules=rules))
+        assert plan.placed.tolist() == [0, -1]
+        assert plan.certificate.burn.tolist() == [2 * USD, 0]

@@ -70,14 +70,16 @@ def _flow(problem: Problem) -> tuple[Flow, list[list[int]], Ints]:
         if at == len(members):
             members.append([])
         members[at].append(job)
-    bonus = 2 * max((abs(choice.gain) for choice in problem.choices), default=0) + 1
+    # Whatever takes the machines of a job that must keep some gains less than that.
+    most = max((abs(choice.gain) // choice.nodes + 1 for choice in problem.choices), default=0)
     owner: list[int] = []
     order: list[int] = []
     columns: list[tuple[int, int, int, int]] = []
     stays: list[int] = []
     for number, jobs in enumerate(members):
         mine = problem.by_job[jobs[0]]
-        extra = bonus if problem.candidates[jobs[0]].bound else 0
+        first = problem.candidates[jobs[0]]
+        extra = 2 * most * first.fit.nodes if first.bound else 0
         stays.append(-1)
         ranked = sorted(range(len(mine)), key=lambda i: problem.choices[mine[i]].arc.index)
         for place in ranked:

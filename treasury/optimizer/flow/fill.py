@@ -245,8 +245,13 @@ def grant(flow: Flow, residual: Residual, arcs: Ints, wish: Ints) -> Ints:
     if len(rows.limit):
         burn = flow.burn(arcs)
         above = np.append(rows.above, np.full((1, rows.above.shape[1]), -1), axis=0)
-        for level in above[flow.classes.centre[owner]].T:
-            granted = np.minimum(granted, _share(level, residual.centre, burn, wish))
+        levels = above[flow.classes.centre[owner]]
+        # All levels at once: a centre pays for its own jobs and for those below it.
+        depth = levels.shape[1]
+        share = _share(
+            levels.reshape(-1), residual.centre, np.repeat(burn, depth), np.repeat(wish, depth)
+        )
+        granted = np.minimum(granted, share.reshape(-1, depth).min(axis=1))
     if len(residual.spread_at):
         ones = np.ones(len(arcs), dtype=np.int64)
         at = residual.spread_at[arcs]
