@@ -1,7 +1,7 @@
 """All jobs at once: the assignment that gains most, found with CP-SAT.
 
 Jobs without slack are seen to first (`optimal_wishes`). All others share machines and money so that
-what they gain in the next hour, weighed by priority, less the cost of every move, is as much as
+what they gain in the next hours, weighed by priority, less the cost of every move, is as much as
 possible.
 """
 
@@ -38,7 +38,12 @@ class Optimal(Wishes):
         super().__init__(settings)
         own = self.own
         self._terms = Terms(
-            horizon=own.horizon, margin=own.move_margin, columns=own.most, per_job=own.per_job
+            horizon=own.horizon,
+            payback=own.payback,
+            spot_payback=own.spot_payback,
+            margin=own.move_margin,
+            columns=own.most,
+            per_job=own.per_job,
         )
         self._effort = Effort(seed=own.seed, limit=own.effort)
         self._large: LargeSolver | None = None

@@ -29,15 +29,18 @@ class OptimalSettings(PatientSettings, frozen=True, kw_only=True, forbid_unknown
     """Durations in ns, shares in thousandths; `patience` and `margin` as for greedy.
 
     slack: a job takes on-demand for want of spot once its slack is less than this share of the work
-    left. horizon: over which gains and the cost of moves are compared. move_margin: how much more
-    than its cost a move must gain. min_stay: how long a job is left where it is. yield_after: how
+    left. horizon: over which gains are counted, and budgets spend. payback: within what time a move
+    must gain its cost; spot_payback: one from spot to spot. move_margin: how much more than its
+    cost a move must gain. min_stay: how long a job is left where it is. yield_after: how
     long a job waits before one of lower priority is stopped for it. columns: choices up to which
     CP-SAT decides; beyond, prices do (`treasury.optimizer.flow`). most, per_job: choices that are
     weighed at all, of all jobs and of one. seed, effort: of CP-SAT, in deterministic milliseconds.
     """
 
     slack: int = 200
-    horizon: int = HOUR
+    horizon: int = 4 * HOUR
+    payback: int = HOUR
+    spot_payback: int = 30 * MINUTE
     move_margin: int = 500
     min_stay: int = 10 * MINUTE
     yield_after: int = 15 * MINUTE
@@ -52,7 +55,7 @@ class OptimalSettings(PatientSettings, frozen=True, kw_only=True, forbid_unknown
         for name in ("slack", "move_margin", "min_stay", "yield_after", "seed"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must be 0 or more, not {getattr(self, name)}")
-        for name in ("horizon", "columns", "most", "per_job", "effort"):
+        for name in ("horizon", "payback", "spot_payback", "columns", "most", "per_job", "effort"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be 1 or more, not {getattr(self, name)}")
 
@@ -249,7 +252,7 @@ class Wishes(Patient):
         """Those of some offers from which a job without a machine could still fall back in time, to
         one fallback or another, after a while on spot that makes the start worth its cost."""
         spec = view.spec
-        stay = max(walk.tick, self.own.horizon)
+        stay = max(walk.tick, self.own.payback)
 
         def safe(arc: Arc, onto: Arc) -> bool:
             back = self.fallback(spec, onto.speed, onto.lead)

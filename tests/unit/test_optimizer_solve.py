@@ -44,7 +44,8 @@ from treasury.optimizer.problem import Candidate, Problem, Terms, build, unit_pr
 SPOT_B = offer(Tenure.SPOT, zone="b")
 SPOT_C = offer(Tenure.SPOT, zone="c")
 SPOTS = (SPOT, SPOT_B, SPOT_C)
-TERMS = Terms()
+# An hour makes figures easy to follow.
+TERMS = Terms(horizon=HOUR, payback=HOUR, spot_payback=HOUR)
 
 
 def problem_of(
@@ -247,6 +248,18 @@ def test_a_move_must_pay_for_itself() -> None:
     offers = [sold(SPOT, 1.0, depth=1, in_use=1), sold(SPOT_B, 0.6, depth=1), sold(ON_DEMAND, 3.0)]
     problem = problem_of([short], offers)
     assert names(problem, solve(problem, Effort()).solution) == {"job": "b"}
+
+
+def test_a_move_from_spot_to_spot_must_pay_sooner() -> None:
+    """Half the price pays for a start of twelve minutes within the hour from on-demand, which costs
+    the same tomorrow; from a spot pool, whose price will not last, not within half an hour."""
+    terms = Terms(payback=HOUR, spot_payback=30 * MINUTE)
+    for held, moves in ((SPOT, "a"), (ON_DEMAND, "b")):
+        placed = running(job("job", overhead=12 * MINUTE), held)
+        offers = [sold(held, 1.0, depth=1, in_use=1), sold(SPOT_B, 0.5, depth=1)]
+        offers += [] if held is ON_DEMAND else [sold(ON_DEMAND, 3.0)]
+        problem = problem_of([placed], offers, terms=terms)
+        assert names(problem, solve(problem, Effort()).solution)["job"] == moves
 
 
 def test_money_is_shared_by_all_below_a_budget() -> None:

@@ -279,12 +279,12 @@ def test_settings_are_checked(settings: dict[str, int], message: str) -> None:
         OptimalSettings(**settings)
 
 
-def test_money_below_the_hour_is_left_to_others() -> None:
-    """A cost centre that cannot pay the coming hour is told so, with what it has and what it
-    needs."""
+def test_money_below_the_horizon_is_left_to_others() -> None:
+    """A cost centre that cannot pay the four hours a job takes is told so, with what it has and
+    what it needs."""
     seen: Snapshot = snapshot([queued(job())], [sold(SPOT, 1.0), FIRM], budgets=[budget(600_000)])
     plan = Optimal().propose(seen)
     left_out: LeftOut = plan.left_out[0]
     assert (plan.actions, left_out.why) == ((), Why.BUDGET)
-    assert "needs 1.00 USD and lab has 0.60 USD" in left_out.detail
+    assert "needs 4.00 USD and lab has 0.60 USD" in left_out.detail
     assert isinstance(Greedy().propose(seen).actions[0], Place)

@@ -31,12 +31,15 @@ _AGED: Final = 24
 class Terms(msgspec.Struct, frozen=True, kw_only=True):
     """How money and time are weighed.
 
-    horizon: over which gains and switching costs are compared [ns]. margin: how much more than its
-    cost a move must gain, in thousandths. columns: choices the solver is given at most; per_job: of
-    one job.
+    horizon: over which gains are counted, and money is spent [ns]. payback: within what time a move
+    must gain its cost; spot_payback: one from spot to spot, whose prices differ for a while only
+    [ns]. margin: how much more than its cost it must gain, in thousandths. columns: choices the
+    solver is given at most; per_job: of one job.
     """
 
-    horizon: int = HOUR
+    horizon: int = 4 * HOUR
+    payback: int = HOUR
+    spot_payback: int = 30 * MINUTE
     margin: int = 500
     columns: int = 2_000
     per_job: int = 8
@@ -163,7 +166,8 @@ def _choices(job: int, candidate: Candidate, now: int, terms: Terms) -> list[Cho
     value = worth(candidate, min(prices), now)
     scale = nodes * terms.horizon
     # What is paid once must come in before the job ends; the last minute bounds the figures.
-    stay = max(MINUTE, min(left, terms.horizon))
+    lasts = terms.payback if held is None or not held.spot else terms.spot_payback
+    stay = max(MINUTE, min(left, lasts))
 
     def gain(arc: Arc) -> int:
         return (value - unit_price(arc.rate, arc.speed)) * scale // RATE_NS_PER_MICRO
