@@ -75,10 +75,11 @@ def place(orders: Orders, what: str) -> Path:
     return base / what
 
 
-def provider_of(config: Config, host: Host, orders: Orders, name: str) -> Provider:
-    """One market as configured, to be looked at: nothing it started would be ours. Raises
-    UserError."""
+def provider_of(config: Config, host: Host, orders: Orders, name: str, spare: Path) -> Provider:
+    """One market as configured, to be looked at: nothing it started would be ours. spare: its
+    folder where it has none yet. Raises UserError."""
     market = config.markets[name]
+    state = place(orders, config.daemon.state) / PROVIDERS / name
     site = Site(
         ProviderName(name),
         config.engine.installation,
@@ -86,7 +87,7 @@ def provider_of(config: Config, host: Host, orders: Orders, name: str) -> Provid
         host.dice,
         host.offload,
         _no_boot,
-        place(orders, config.daemon.state) / PROVIDERS / name,
+        state if state.exists() else spare,
     )
     return load_provider(market.kind, market.parameters, site, config.file)
 

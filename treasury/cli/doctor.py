@@ -4,6 +4,7 @@ import asyncio
 import os
 import shutil
 import socket
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -221,16 +222,17 @@ def _markets(
     if not config.markets:
         yield Found("markets", BAD, "none: no [provider.NAME] has another kind than simulated")
     host = system_host(2)
-    for name in config.markets:
-        try:
-            provider = provider_of(config, host, orders, name)
-        except UserError as error:
-            yield Found(f"provider.{name}", BAD, str(error))
-            continue
-        if online:
-            yield asyncio.run(_ask(name, provider, book))
-        else:
-            yield Found(f"provider.{name}", GOOD, "can be made; --online asks it")
+    with tempfile.TemporaryDirectory() as spare:
+        for name in config.markets:
+            try:
+                provider = provider_of(config, host, orders, name, Path(spare))
+            except UserError as error:
+                yield Found(f"provider.{name}", BAD, str(error))
+                continue
+            if online:
+                yield asyncio.run(_ask(name, provider, book))
+            else:
+                yield Found(f"provider.{name}", GOOD, "can be made; --online asks it")
     for lease in () if book is None else book.leases.values():
         if lease.provider not in config.markets:
             text = "machines are held there, and the configuration does not know it"
