@@ -116,6 +116,8 @@ class NodeAgent:
 
     def _follow(self, work: Running) -> None:
         self._work = work
+        if self._tail is not None:
+            self._tail.close()
         rate = self._config.log_lines_per_second
         self._tail = Tail(work.log, rate, self._clock.boot())
 

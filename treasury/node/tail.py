@@ -30,6 +30,12 @@ class Tail:
         self._rest = b""
         self._skipping = False
 
+    def close(self) -> None:
+        """Let the file go."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
     def lines(self, now: int) -> list[str]:
         """What is new, as much as fits a message: call again when it is not empty."""
         self._credit = min(
@@ -80,8 +86,7 @@ class Tail:
             return b""
         chunk = self._file.read(_READ)
         if not chunk and self._rotated():
-            self._file.close()
-            self._file = None
+            self.close()
             return self._read() if self._open() else b""
         return chunk
 
