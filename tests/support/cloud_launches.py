@@ -133,7 +133,7 @@ class Launches:
         self,
         cloud: Cloud,
         clock: Clock,
-        make: Callable[[], Provider],
+        make: Callable[[], Provider | list[Provider]],
         *,
         jobs: int,
         gpus: tuple[str, ...],
@@ -161,8 +161,9 @@ class Launches:
         """One daemon: True when all is done, False when it was killed."""
         inline = InlineOffload()
         host = Host(self.clock, SystemDice(self.dice.getrandbits(32)), inline, inline, inline)
-        provider = self.make()
-        strategy = Spread(self.dice.getrandbits(32))
+        made = self.make()
+        providers = made if isinstance(made, list) else [made]
+        strategy = self.strategy()
         wanted = Wanted(
             "test.toml",
             EngineSettings(
@@ -176,7 +177,7 @@ class Launches:
             host,
             self.store,
             wanted,
-            {provider.name: provider},
+            {provider.name: provider for provider in providers},
             lambda _agent: Hands(),
             options=Options(quiet_after=60 * MINUTE),
             observer=self.log,
@@ -201,15 +202,25 @@ class Launches:
                 raise life.exception() or InvariantBroken("the daemon ended by itself")
             self._submit(agent)
             self._nodes(agent)
-            half = not self.crashed and 2 * len(agent.book.ended) >= self.jobs
-            if half or self.dice.random() * 1_000 < self.crash_chance:
+            if await self.disturb(agent):
                 return False
-            if self.dice.random() * 1_000 < self.take_chance * len(self.cloud.alive):
-                self._take()
             over = len(agent.book.ended) == self.jobs and not agent.book.leases
             over_since = (over_since or self.clock.now()) if over else 0
             if over and (not self.cloud.alive or self.clock.now() - over_since > SETTLE):
                 return True
+
+    def strategy(self) -> Any:
+        """What decides in one life."""
+        return Spread(self.dice.getrandbits(32))
+
+    async def disturb(self, agent: Agent) -> bool:
+        """What happens once a second; True when the daemon is to die."""
+        half = not self.crashed and 2 * len(agent.book.ended) >= self.jobs
+        if half or self.dice.random() * 1_000 < self.crash_chance:
+            return True
+        if self.dice.random() * 1_000 < self.take_chance * len(self.cloud.alive):
+            self._take()
+        return False
 
     def _submit(self, agent: Agent) -> None:
         known = len(agent.book.jobs) + len(agent.book.ended)
@@ -228,9 +239,13 @@ class Launches:
             requirement=Requirement(
                 throughput=dict.fromkeys(self.gpus, 1_000), nodes=1 + number % self.gang
             ),
-            work=(20 + number * 7 % 60) * SECOND,
+            work=self.work(number),
             submitted_at=self.clock.now(),
         )
+
+    def work(self, number: int) -> int:
+        """How long a job takes [ns]."""
+        return (20 + number * 7 % 60) * SECOND
 
     def _nodes(self, agent: Agent) -> None:
         """What machines report, level by level: lost reports are made again."""
@@ -274,9 +289,13 @@ class Launches:
         made: list[Machine] = [machine for machine in self.cloud.all if machine.allocated]
         assert not self.cloud.alive, f"orphans: {sorted(self.cloud.alive)}"
         per_placement = Counter(machine.tags[PLACEMENT] for machine in made)
+        asked: dict[str, set[int]] = {}
         for machine in made:
-            asked = len(read_leases(machine.tags["treasury-lease"]))
-            assert per_placement[machine.tags[PLACEMENT]] <= max(asked, self.gang), machine
+            leases = read_leases(machine.tags["treasury-lease"])
+            asked.setdefault(machine.tags[PLACEMENT], set()).update(leases)
+        # A gang's tags name all its leases or each its own: either way, one machine a lease.
+        doubled = {p: n for p, n in per_placement.items() if n != len(asked[p])}
+        assert not doubled, f"placement -> machines: {doubled}"
         # The journal, read back, is the book that was: charges of lives that ended in a crash.
         for entry in self.store.entries():
             self._see(entry, None)
