@@ -60,8 +60,9 @@ dev: $(VENV)/.dev ## The same with the tools that develop it
 # ------------------------------------------------------------------------------ the main job
 
 .PHONY: demo
-demo: $(VENV)/.run ## Replay the bundled market with every strategy; the report lands in out/demo
+demo: $(VENV)/.run ## Replay the bundled market with every strategy (report in out/demo), then run real jobs
 	@$(BIN)/treasury simulate --out out/demo
+	@$(BIN)/treasury demo live
 
 # ------------------------------------------------------------------------------ quality
 

@@ -57,6 +57,8 @@ def main(arguments: list[str]) -> int:
 def _boot(machine: Machine) -> None:
     """Run the start script as the machine's only user would, with nothing of ours but a path."""
     machine.home.mkdir(mode=0o700, exist_ok=True)
+    # Where the market's warning will be, for whoever looks for it in the machine's own directory.
+    (machine.home / machine.notice.name).symlink_to(machine.notice)
     environment = {
         "HOME": str(machine.home),
         "LANG": "C.UTF-8",

@@ -25,6 +25,7 @@ READER_LEFT: Final = 141
 VERBS: Final = {
     "run": ("treasury.cli.run", "Run jobs on real markets: the daemon."),
     "doctor": ("treasury.cli.doctor", "Whether a daemon would work here, and what is wrong."),
+    "demo": ("treasury.cli.demo", "Watch a daemon at work on this machine, and prove it."),
     "simulate": ("treasury.cli.simulate", "Replay a recorded market with one or more strategies."),
     "sweep": ("treasury.cli.sweep", "Replay a grid of strategies, parameters, markets and seeds."),
     "report": ("treasury.cli.report", "Write a page about the results of a sweep."),
