@@ -184,7 +184,7 @@ class DaemonSection(msgspec.Struct, frozen=True, kw_only=True):
     conduct: Mode = Mode.ENFORCE
     plan_limit: Span = MINUTE
     quiet_after: Span = 10 * MINUTE
-    lease: Span = MINUTE
+    lease: Span = 15 * SECOND
     grace: Duration = 10 * SECOND
     log: LogFormat = LogFormat.TEXT
     traces: str = ""

@@ -9,12 +9,12 @@ from collections.abc import Callable
 from typing import Final
 
 from treasury.domain.errors import Deposed, StoreError
-from treasury.domain.time import MINUTE
+from treasury.domain.time import SECOND
 from treasury.ports import Clock, Offload
 from treasury.runtime.observer import Observer
 
-# How long a lease lasts [ns].
-TTL: Final = MINUTE
+# How long a lease lasts [ns]: so long nobody acts after a leader has died.
+TTL: Final = 15 * SECOND
 
 
 class Leadership:
