@@ -16,8 +16,12 @@ if TYPE_CHECKING:
 @click.option("--seeds", type=click.IntRange(1), default=20, show_default=True, help="How many.")
 @click.option("--start", type=click.IntRange(0), default=0, show_default=True, help="First seed.")
 @click.option(
-    "--days", type=click.IntRange(1), default=1, show_default=True, help="Simulated days a seed."
+    "--days",
+    type=click.IntRange(0),
+    default=0,
+    help="Simulated days of storm a seed.  [default: 1]",
 )
+@click.option("--hours", type=click.IntRange(0), default=0, help="The same in hours.")
 @click.option("--fault", "only", multiple=True, metavar="NAME", help="Only this fault; repeatable.")
 @click.option("--without", multiple=True, metavar="NAME", help="Not this fault; repeatable.")
 @click.option("--workers", type=click.IntRange(1), help="Processes.  [default: one a core]")
@@ -36,6 +40,7 @@ def cli(
     seeds: int,
     start: int,
     days: int,
+    hours: int,
     only: tuple[str, ...],
     without: tuple[str, ...],
     workers: int | None,
@@ -59,7 +64,7 @@ def cli(
     if list_faults:
         _list_faults(output)
         return
-    verdicts = _run(range(start, start + seeds), days, only, without, workers)
+    verdicts = _run(range(start, start + seeds), 24 * days + hours or 24, only, without, workers)
     failed = [verdict for verdict in verdicts if verdict.violation]
     _report(verdicts, output)
     for verdict in failed[:3]:
@@ -85,7 +90,7 @@ def _list_faults(output: str) -> None:
 
 
 def _run(
-    seeds: range, days: int, only: tuple[str, ...], without: tuple[str, ...], workers: int | None
+    seeds: range, hours: int, only: tuple[str, ...], without: tuple[str, ...], workers: int | None
 ) -> "list[Verdict]":
     from treasury_simulations.storm.many import storms
 
@@ -93,7 +98,7 @@ def _run(
     with click.progressbar(
         length=len(seeds), label="storms", show_pos=True, show_eta=True, file=sys.stderr
     ) as bar:
-        for verdict in storms(seeds, days, only, without, workers or 0):
+        for verdict in storms(seeds, hours, only, without, workers or 0):
             verdicts.append(verdict)
             bar.update(1)
     return sorted(verdicts, key=lambda verdict: verdict.seed)
@@ -106,7 +111,7 @@ def _report(verdicts: "list[Verdict]", output: str) -> None:
             struck[name] = struck.get(name, 0) + count
     row: dict[str, Any] = {
         "seeds": len(verdicts),
-        "days": sum(verdict.days for verdict in verdicts),
+        "hours": sum(verdict.hours for verdict in verdicts),
         "turns": sum(verdict.turns for verdict in verdicts),
         "machines": sum(verdict.machines for verdict in verdicts),
         "jobs_finished": sum(verdict.finished for verdict in verdicts),
@@ -121,7 +126,7 @@ def _tell(verdict: "Verdict", without: tuple[str, ...], keep: Path | None, *, se
     from treasury_simulations.storm.many import remember
     from treasury_simulations.storm.shrink import Story, shrink
 
-    story = Story(verdict.seed, verdict.days, without, verdict)
+    story = Story(verdict.seed, verdict.hours, without, verdict)
     click.echo(f"broken: {verdict.violation}\n  again: {story.command}", err=True)
     if search:
         story = shrink(verdict, without, lambda text: click.echo(f"  shrinking: {text}", err=True))

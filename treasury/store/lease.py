@@ -150,19 +150,19 @@ class Leadership:
 _HELD: Final[dict[type[Dialect], Select[Any]]] = {}
 
 
-def _held(dialect: Dialect) -> Select[Any]:
+def held(dialect: Dialect) -> Select[Any]:
     """The statement of `_HELD` for a dialect."""
-    held = _HELD.get(type(dialect))
-    if held is None:
-        held = select(_ROW.holder).where(
+    statement = _HELD.get(type(dialect))
+    if statement is None:
+        statement = select(_ROW.holder).where(
             _ROW.role == bindparam("role"), _ROW.expires_at > dialect.now()
         )
-        _HELD[type(dialect)] = held
-    return held
+        _HELD[type(dialect)] = statement
+    return statement
 
 
 def check_unled(connection: Connection, dialect: Dialect, role: str, name: str) -> None:
     """Raises StoreError while some process leads: one that never asked may not write beside it."""
-    holder = connection.execute(_held(dialect), {"role": role}).scalar()
+    holder = connection.execute(held(dialect), {"role": role}).scalar()
     if holder is not None:
         raise StoreError(f"{name} is in use: {holder!r} leads its {role}; nothing was written")

@@ -19,7 +19,7 @@ from treasury.ledger.ledger import Account
 from treasury.store import migrate
 from treasury.store.chain import GENESIS, encode, link, read
 from treasury.store.database import Database, Work, guard, open_database
-from treasury.store.lease import JOURNAL_ROLE, TTL, Leadership, check_unled
+from treasury.store.lease import JOURNAL_ROLE, TTL, Leadership, check_unled, held
 from treasury.store.rows import (
     Values,
     account_of,
@@ -142,6 +142,11 @@ class SqlStore:
     def epoch(self) -> int:
         """How often leadership has changed hands, while this store leads; 0 while it does not."""
         return self._leadership.epoch if self._leadership else 0
+
+    def holder(self) -> str:
+        """Who holds the journal's lease, by the database's clock; "" when nobody does."""
+        found = self._read(held(self.database.dialect), role=JOURNAL_ROLE)
+        return str(found[0].holder) if found else ""
 
     def append(self, entry: Entry) -> bytes:
         """Commit one turn; the journal's hash after it. Raises StoreError, writing nothing, and

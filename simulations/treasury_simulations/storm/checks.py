@@ -1,19 +1,23 @@
 """What must hold, by the world's own truth: its machines, its bill and its jobs, held against the
 rows of the database. Nothing of the engine is asked."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from treasury.domain.events import Quoted
 from treasury.domain.job import JobSpec
 from treasury.domain.lease import LeaseState
+from treasury.domain.money import RATE_LIMIT
 from treasury.domain.time import MINUTE, format_duration, format_instant
+from treasury.domain.turn import Entry
 from treasury.engine import Book, replay
 from treasury.engine.reduce import take
 from treasury.store.sql import SqlStore
 from treasury.store.verify import verify
 from treasury_simulations.storm.cloud import Cloud, Machine
+from treasury_simulations.storm.hosts import set_clock
 from treasury_simulations.storm.nodes import JobsTruth
 
 # A machine nobody knows may live for this long while a daemon is up and reaches its cloud: two
@@ -66,17 +70,22 @@ class Money:
 
 
 class Checks:
-    """Looks at the world and the database now and then. Strange machines, started by hand or
-    granted twice, are nobody's fault: they only have to go."""
+    """Looks at the world and the database now and then. Machines that somebody started
+    by hand only have to go."""
 
-    def __init__(self, clouds: Iterable[Cloud], jobs: JobsTruth, database: Path) -> None:
+    def __init__(
+        self, clouds: Iterable[Cloud], jobs: JobsTruth, database: Path, clock: Callable[[], int]
+    ) -> None:
         self.clouds, self.jobs = list(clouds), jobs
         self.money = Money(database)
-        self._database = database
+        self._database, self._clock = database, clock
         self._book = Book()
         self._reader: SqlStore | None = None
         self._seen: dict[str, int] = {}
         self._twice: dict[str, int] = {}
+        # What clouds tell: granted twice; called by a daemon that does not lead.
+        self.doubled: list[str] = []
+        self.usurped: list[str] = []
 
     @property
     def turns(self) -> int:
@@ -93,7 +102,10 @@ class Checks:
             self._wallets(store, now)
             for entry in store.entries(self._book.seq):
                 take(self._book, entry)
+                self._from_the_past(entry)
         self._covered(now)
+        for what in (*self.doubled, *self.usurped):
+            raise Violation(f"{what}, by {format_instant(now)}")
         self._known(now, healthy_since)
         self._once(now, healthy_since)
 
@@ -102,12 +114,26 @@ class Checks:
         """The database, opened once to be read."""
         if self._reader is None:
             self._reader = SqlStore.open(self._database, read_only=True)
+            set_clock(self._reader, self._clock)
         yield self._reader
 
     def close(self) -> None:
         """Release the database."""
         if self._reader is not None:
             self._reader.close()
+
+    def _from_the_past(self, entry: Entry) -> None:
+        for fact in entry.facts:
+            if not isinstance(fact, Quoted):
+                continue
+            for quote in fact.quotes:
+                if quote.observed_at > entry.at or not 0 < quote.rate <= RATE_LIMIT:
+                    raise Violation(f"turn {entry.seq} believes {quote}")
+
+    def leads(self, holder: str) -> bool:
+        """Whether a daemon leads, by the row that says so."""
+        with self._store() as store:
+            return store.holder() == holder
 
     def _wallets(self, store: SqlStore, now: int) -> None:
         debited = credited = 0
@@ -123,18 +149,26 @@ class Checks:
 
     def _covered(self, now: int) -> None:
         """What a machine has cost is charged or held: also while every daemon is dead."""
-        for machine in self._ours():
-            owed = machine.cost(now)
-            paid = self.money.charged.get(machine.lease, 0) + self.money.held.get(machine.lease, 0)
-            if owed > paid and machine.ended_at is None:
-                over = owed - paid
-                raise Violation(
-                    f"machine {machine.name} (lease {machine.lease}) has cost {owed} micro-USD at "
-                    f"{format_instant(now)}, {over} more than is charged and held"
-                )
+        for lease, machines in self._asked().items():
+            paid = self.money.charged.get(lease, 0) + self.money.held.get(lease, 0)
+            living = [m for m in machines if m.ended_at is None]
+            if len(living) < len(machines) or any(m.cost(now) <= paid for m in living):
+                continue
+            machine = living[0]
+            raise Violation(
+                f"machine {machine.name} (lease {lease}) has cost {machine.cost(now)} micro-USD at "
+                f"{format_instant(now)}, {machine.cost(now) - paid} more than is charged and held"
+            )
 
-    def _ours(self) -> list[Machine]:
-        return [m for cloud in self.clouds for m in cloud.history if not m.strange]
+    def _asked(self) -> dict[int, list[Machine]]:
+        """Machines by the lease they were asked for. Where a market granted one twice, the daemon
+        keeps one of them, and may not tell which."""
+        asked: dict[int, list[Machine]] = {}
+        for cloud in self.clouds:
+            for machine in cloud.history:
+                if not machine.by_hand:
+                    asked.setdefault(machine.lease, []).append(machine)
+        return asked
 
     def _known(self, now: int, healthy_since: int | None) -> None:
         """No machine is unknown for longer than its bound."""
@@ -197,13 +231,13 @@ class Checks:
         return self._book
 
     def _bills(self) -> None:
-        for machine in self._ours():
-            charged = self.money.charged.get(machine.lease, 0)
-            bill = machine.cost(0)
-            if charged != bill:
+        for lease, machines in self._asked().items():
+            charged = self.money.charged.get(lease, 0)
+            if all(machine.cost(0) != charged for machine in machines):
+                machine = machines[0]
                 raise Violation(
-                    f"machine {machine.name} (lease {machine.lease}, ended by {machine.cause}) is "
-                    f"billed {bill} micro-USD and booked at {charged}"
+                    f"machine {machine.name} (lease {lease}, ended by {machine.cause}) is "
+                    f"billed {machine.cost(0)} micro-USD and booked at {charged}"
                 )
 
     def _outcome(self, book: Book, spec: JobSpec) -> None:

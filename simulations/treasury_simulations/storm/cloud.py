@@ -27,7 +27,7 @@ class Machine:
     """One machine as it truly is. Instants in ns, rates in nano-USD/h.
 
     noticed: when the market will take it. stops_at: when it will have shut down. owner: the
-    installation whose tag it carries. strange: nobody asked for it.
+    installation whose tag it carries. by_hand: nobody asked for it.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Machine:
     cause: str = ""
     noticed: int | None = None
     stops_at: int | None = None
-    strange: bool = False
+    by_hand: bool = False
 
     def cost(self, now: int) -> int:
         """What it has cost [micro-USD]: its bill once it has ended, the exact time until then."""
@@ -87,6 +87,9 @@ class Cloud:
         self._answers: dict[Token, _Answer] = {}
         self._gone: deque[Machine] = deque()
         self._serial = 0
+        self._granted: set[PlacementId] = set()
+        # What was granted twice, and not by a fault of this market's.
+        self.doubled: list[str] = []
 
     # --- what it is asked ------------------------------------------------------------------------
 
@@ -110,25 +113,29 @@ class Cloud:
             self._make(pool, lease, request.placement, request.token, request.bid, now)
             for lease in request.leases
         )
+        self._granted.add(request.placement)
         if capabilities.honours_tokens:
             self._answers[request.token] = _Answer(now, made)
         return made
 
     def forget(self, token: Token) -> None:
         """A token is forgotten before its time."""
-        self._answers.pop(token, None)
+        answer = self._answers.pop(token, None)
+        if answer is not None and answer.machines:
+            # That a repeated request is granted again is now the market's fault.
+            self._granted.discard(answer.machines[0].placement)
 
     def twin(self, request: Acquire, now: int) -> None:
         """A request is granted once more than it was asked for."""
         pool = self.pools[request.offer]
         lease, placement, token = request.leases[0], request.placement, request.token
-        self._make(pool, lease, placement, token, request.bid, now).strange = True
+        self._make(pool, lease, placement, token, request.bid, now, by_hand=True).by_hand = False
 
     def by_hand(self, lease: LeaseId, now: int) -> None:
         """Somebody starts a machine under our tag."""
         pool = next(iter(self.pools.values()))
         name = f"by-hand-{lease}"
-        self._make(pool, lease, PlacementId(lease), Token(name), pool.rate, now).strange = True
+        self._make(pool, lease, PlacementId(0), Token(name), pool.rate, now, by_hand=True)
 
     def _make(
         self,
@@ -138,8 +145,12 @@ class Cloud:
         token: Token,
         bid: int,
         now: int,
+        *,
+        by_hand: bool = False,
     ) -> Machine:
         self._serial += 1
+        if placement in self._granted and not by_hand:
+            self.doubled.append(f"{self.name} was asked twice for placement {placement}")
         capabilities = pool.offer.capabilities
         granted_at = now + capabilities.grant_delay_ns
         machine = Machine(
@@ -153,6 +164,7 @@ class Cloud:
             rates=[(granted_at, pool.rate)],
             ready_at=granted_at + capabilities.boot_ns,
             owner=self._owner,
+            by_hand=by_hand,
         )
         self.machines[machine.name] = pool.machines[machine.name] = machine
         self.history.append(machine)
@@ -284,6 +296,6 @@ class Cloud:
 
 
 # How often prices and capacities move.
-MOVE_EVERY: Final = 5 * MINUTE
+MOVE_EVERY: Final = 10 * MINUTE
 # A machine's notice is looked at this often.
-DUE_EVERY: Final = 20 * SECOND
+DUE_EVERY: Final = 30 * SECOND

@@ -26,7 +26,7 @@ _COMMIT: Final = SECOND // 200
 _SLOW: Final = 30 * SECOND
 # A leader that is silent for longer is deposed. Longer than a real one's: renewing costs most of
 # a quiet day.
-LEASE: Final = 3 * MINUTE
+LEASE: Final = 6 * MINUTE
 
 
 class Process(Protocol):
@@ -61,6 +61,10 @@ class Here:
         """Be killed here: whoever awaits this waits for ever."""
         self.control.kill()
         await self._loop.create_future()
+
+    def claim(self, what: str) -> None:
+        """Say that a call is about to be made, which only a leader may make."""
+        self.control.claimed(f"{self.host[0]}-{self.host[1]}", what)
 
     def reachable(self) -> bool:
         """Whether the network carries anything from here."""
@@ -167,6 +171,7 @@ class Control:
         self.skew = 0
         self.process: Process | None = None
         self.crashes: list[BaseException] = []
+        self.claimed: Callable[[str, str], None] = lambda _who, _what: None
         self._seed, self._database, self._make = seed, database, make
         self._stores: list[SqlStore] = []
 
@@ -247,18 +252,11 @@ class Control:
         )
 
     def _open(self) -> SqlStore:
-        """The database, whose own clock is the world's."""
+        """The database, as a new process opens it."""
         if self.now() < self.store_down_until:
             raise StoreError("the database does not answer")
         store = SqlStore.open(self._database, durable=False)
-        engine: Any = store.database.engine  # type: ignore[attr-defined]
-        store.database.release()
-        from sqlalchemy import event
-
-        def told(connection: Any, _record: object) -> None:
-            connection.create_function("julianday", 1, lambda _: _EPOCH_DAY + self.now() / DAY)
-
-        event.listen(engine, "connect", told)
+        set_clock(store, self.now)
         self._stores.append(store)
         return store
 
@@ -268,6 +266,19 @@ class Control:
         for store in self._stores:
             store.database.close()
         self._stores.clear()
+
+
+def set_clock(store: SqlStore, now: Callable[[], int]) -> None:
+    """Let a database's own clock be the world's [ns]."""
+    from sqlalchemy import event
+
+    engine: Any = store.database.engine  # type: ignore[attr-defined]
+    store.database.release()
+
+    def told(connection: Any, _record: object) -> None:
+        connection.create_function("julianday", 1, lambda _: _EPOCH_DAY + now() / DAY)
+
+    event.listen(engine, "connect", told)
 
 
 def _innermost(error: BaseException) -> BaseException:

@@ -17,7 +17,7 @@ class Regression(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A storm that once broke something. what: the mistake, in one sentence."""
 
     seed: int
-    days: int
+    hours: int
     what: str
     only: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
@@ -29,7 +29,7 @@ class _Regressions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def storms(
     seeds: Iterable[int],
-    days: int,
+    hours: int,
     only: tuple[str, ...] = (),
     without: tuple[str, ...] = (),
     workers: int = 0,
@@ -38,12 +38,12 @@ def storms(
     count = workers or os.cpu_count() or 1
     if count == 1:
         for seed in seeds:
-            yield storm(seed, days, only, without)
+            yield storm(seed, hours, only, without)
         return
     # Fresh processes: a copy of this one may inherit a lock that nobody will open.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(count, context) as pool:
-        futures = [pool.submit(storm, seed, days, only, without) for seed in seeds]
+        futures = [pool.submit(storm, seed, hours, only, without) for seed in seeds]
         for future in as_completed(futures):
             yield future.result()
 
@@ -55,7 +55,7 @@ def regressions(file: Path) -> tuple[Regression, ...]:
 
 def remember(file: Path, story: Story) -> None:
     """Add a storm to a file of regressions."""
-    lines = ["", "[[storm]]", f"seed = {story.seed}", f"days = {story.days}"]
+    lines = ["", "[[storm]]", f"seed = {story.seed}", f"hours = {story.hours}"]
     if story.without:
         names = ", ".join(f'"{name}"' for name in story.without)
         lines.append(f"without = [{names}]")

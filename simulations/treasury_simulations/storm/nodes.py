@@ -106,7 +106,7 @@ class Node:
         self._saved = 0
         self._saved_ns = 0
         self._over: int | None = None
-        self._noticed: int | None = None
+        self._warned = False
 
     # --- life ------------------------------------------------------------------------------------
 
@@ -127,16 +127,28 @@ class Node:
             return
         if self.fuse.closing(now) and self._phase in {"starting", "running"}:
             self._stop(now, "fuse")
-        if self.machine.noticed is not None and self._noticed is None:
-            self._noticed = self.machine.noticed
-            self._tell("notice", ends_at=self._noticed)
-            if self._phase in {"starting", "running"}:
-                self._stop(now, "notice")
         self._talk(now)
+
+    def warn(self, until: int) -> None:
+        """The market's own warning, on the machine itself."""
+        now = self._loop.now_ns
+        if self.dead or self.machine.ended_at is not None:
+            return
+        self._warned = True
+        self._heed(now, until)
+
+    def _heed(self, now: int, until: int) -> None:
+        self._labour(now)
+        self._tell("notice", ends_at=until)
+        if self._phase in {"starting", "running"}:
+            self._stop(now, "notice")
 
     def _vanish(self) -> None:
         """The machine is no more, and whatever ran there."""
         if self._work is not None:
+            if self._warned and not self.dead and self._phase == "running":
+                truth = self.jobs.jobs[self._work.job]
+                truth.wrong.append(f"{self.machine.name} was warned and did not save its work")
             self.jobs.leave(self._work.job, self._work.placement)
             self._work = None
         if self._session is not None:
@@ -195,11 +207,17 @@ class Node:
     def _start(self, work: Work, now: int) -> None:
         truth = self.jobs.jobs[work.job]
         self._work, self._phase, self._began = work, "starting", now
-        # As the real one: what is durable counts, whatever the order says.
-        self._base = truth.saved_ppm
+        gang = [m for m in self.cloud.machines.values() if m.placement == work.placement]
+        if any(m.ready_at > now + self._epoch for m in gang):
+            truth.wrong.append(f"placement {work.placement} began before all of it had booted")
+        self._base = self._durable(work)
         self._useful = now + truth.overhead
         self._saved = self._saved_ns = 0
         self.jobs.begin(work.job, work.placement, self._base, now)
+
+    def _durable(self, work: Work) -> int:
+        """What the checkpoint on disk holds [ppm], whatever the order says."""
+        return self.jobs.jobs[work.job].saved_ppm
 
     # --- talk ------------------------------------------------------------------------------------
 

@@ -44,6 +44,10 @@ class Place(Protocol):
         """Be killed here, if the fault strikes."""
         ...
 
+    def claim(self, what: str) -> None:
+        """Say that a call is about to be made, which only a leader may make."""
+        ...
+
     def reachable(self) -> bool:
         """Whether the network carries anything from here."""
         ...
@@ -99,6 +103,7 @@ class CloudPort:
     async def acquire(self, request: Acquire) -> None:
         """Ask for machines."""
         weather = self._weather
+        self._place.claim(f"{self.name} acquire")
         await self._reach()
         await self._place.maybe_die("killed_before_call")
         self._refuse("launch")
@@ -120,6 +125,7 @@ class CloudPort:
     async def release(self, request: Release) -> None:
         """Give a machine back."""
         weather = self._weather
+        self._place.claim(f"{self.name} release")
         await self._reach()
         await self._place.maybe_die("killed_before_call")
         self._refuse("release")

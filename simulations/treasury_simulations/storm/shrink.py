@@ -16,7 +16,7 @@ class Story(msgspec.Struct, frozen=True):
     """What is enough to fail. without: faults that are left out of the seed's own."""
 
     seed: int
-    days: int
+    hours: int
     without: tuple[str, ...]
     verdict: Verdict
 
@@ -24,13 +24,13 @@ class Story(msgspec.Struct, frozen=True):
     def command(self) -> str:
         """One line that repeats it."""
         left_out = "".join(f" --without {name}" for name in self.without)
-        return f"treasury storm --start {self.seed} --seeds 1 --days {self.days}{left_out}"
+        return f"treasury storm --start {self.seed} --seeds 1 --hours {self.hours}{left_out}"
 
     def tell(self) -> str:
         """The story in words."""
         struck = ", ".join(f"{name} x{count}" for name, count in self.verdict.struck.items())
         return (
-            f"seed {self.seed}, {self.days} days, {self.verdict.machines} machines, "
+            f"seed {self.seed}, {self.hours} hours, {self.verdict.machines} machines, "
             f"{self.verdict.turns} turns.\n"
             f"  It takes: {struck or 'no fault at all'}.\n"
             f"  It breaks: {self.verdict.violation}\n"
@@ -54,8 +54,14 @@ def shrink(
         if name in left_out:
             continue
         told(f"without {name}")
-        tried = storm(verdict.seed, best.days, without=(*left_out, name))
+        tried = storm(verdict.seed, best.hours, without=(*left_out, name))
         if kind(tried.violation) == wanted:
             best = tried
             left_out.append(name)
-    return Story(verdict.seed, best.days, tuple(left_out), best)
+    while best.hours > 2:
+        told(f"only {best.hours // 2} hours")
+        tried = storm(verdict.seed, best.hours // 2, without=tuple(left_out))
+        if kind(tried.violation) != wanted:
+            break
+        best = tried
+    return Story(verdict.seed, best.hours, tuple(left_out), best)

@@ -23,7 +23,9 @@ from treasury_simulations.storm.swarm import STRATEGIES, Swarm
 from treasury_simulations.storm.weather import Weather
 from treasury_simulations.storm.world import StormWorld
 
-_QUOTES_EVERY: Final = 2 * MINUTE
+_QUOTES_EVERY: Final = 5 * MINUTE
+# Three heartbeats of the laziest machines.
+_SILENCE: Final = 15 * MINUTE
 Make = Callable[[Control, Here, Machine, FaultyStore, Callable[[], bool]], Daemon]
 
 
@@ -84,7 +86,9 @@ def _bus(world: StormWorld, here: Here, machine: Machine, agent: Agent, epoch: i
     will = (world.topics.status, encode(Status(epoch, online=False, at=machine.clock.now())))
     dice = machine.dice.stream("bus")
     client: Any = MemoryClient(world.broker, machine.clock, dice, here.reachable, will)
-    return BusRunner(agent, client, world.topics, machine.clock, epoch=epoch)
+    return BusRunner(
+        agent, client, world.topics, machine.clock, epoch=epoch, silence_limit=_SILENCE
+    )
 
 
 def station(world: StormWorld) -> Make:

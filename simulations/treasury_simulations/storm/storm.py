@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from treasury.domain.time import DAY, HOUR, SECOND
+from treasury.domain.time import HOUR, SECOND
 from treasury_simulations.storm.checks import Violation
 from treasury_simulations.storm.people import People
 from treasury_simulations.storm.station import station
@@ -17,10 +17,12 @@ from treasury_simulations.storm.swarm import draw
 from treasury_simulations.storm.weather import Weather
 from treasury_simulations.storm.world import StormWorld
 
-# In calm weather, with money and machines, whatever can be done is done by then.
-CALM: Final = 24 * HOUR
+# In calm weather, with money and machines, whatever can be done is done by then: as long as the
+# storm was, within these hours.
+CALM_LEAST: Final = 6
+CALM_MOST: Final = 18
 # After everything was cancelled, all machines are gone and paid for by then.
-GIVEN_UP: Final = 3 * HOUR
+GIVEN_UP: Final = 2 * HOUR
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -32,7 +34,7 @@ class Verdict(msgspec.Struct, frozen=True):
     """
 
     seed: int
-    days: int
+    hours: int
     violation: str
     struck: dict[str, int]
     steps: int = 0
@@ -45,7 +47,7 @@ class Verdict(msgspec.Struct, frozen=True):
 
 def storm(
     seed: int,
-    days: int = 1,
+    hours: int = 24,
     only: Iterable[str] = (),
     without: Iterable[str] = (),
     *,
@@ -54,12 +56,12 @@ def storm(
     """Run one storm. only: these faults alone. trace: keep the digest of its course."""
     weather = Weather(seed, only, without)
     with tempfile.TemporaryDirectory(prefix="storm-") as folder:
-        swarm = draw(seed, days)
+        swarm = draw(seed, hours)
         world = StormWorld(swarm, weather, Path(folder) / "storm.db", station, trace=trace)
         people = People(world)
         violation = ""
         try:
-            world.loop.run_until_complete(_course(world, people, days))
+            world.loop.run_until_complete(_course(world, people, hours))
         except Violation as error:
             violation = str(error)
         except Exception as error:  # noqa: BLE001 - whatever it is, the storm found it
@@ -69,7 +71,7 @@ def storm(
     crashes = [error for control in world.controls for error in control.crashes]
     return Verdict(
         seed=seed,
-        days=days,
+        hours=hours,
         violation=violation,
         struck=dict(sorted(weather.struck.items())),
         steps=world.loop.steps,
@@ -81,13 +83,13 @@ def storm(
     )
 
 
-async def _course(world: StormWorld, people: People, days: int) -> None:
+async def _course(world: StormWorld, people: People, hours: int) -> None:
     world.begin()
     people.begin()
-    await _pass(world, days * DAY)
+    await _pass(world, hours * HOUR)
     world.relent()
     await people.settle()
-    for _ in range(CALM // HOUR):
+    for _ in range(min(max(hours, CALM_LEAST), CALM_MOST)):
         await _pass(world, HOUR)
         if all(truth.finished for truth in world.jobs.jobs.values()):
             break

@@ -36,14 +36,14 @@ class Swarm(msgspec.Struct, frozen=True):
     controls: int
 
 
-def draw(seed: int, days: int) -> Swarm:
-    """The scenario of a seed, with work for `days` days."""
+def draw(seed: int, hours: int) -> Swarm:
+    """The scenario of a seed, with work for some hours."""
     dice = Random(f"{seed}/swarm")  # noqa: S311 - seeded: a storm can be repeated
     accrual = dice.choice((10 * MINUTE, 30 * MINUTE, HOUR))
     settings = EngineSettings(
         installation=OWNER,
         origin=EPOCH,
-        tick=dice.choice((MINUTE, 5 * MINUTE, 20 * MINUTE)),
+        tick=dice.choice((MINUTE, 5 * MINUTE, 10 * MINUTE, 20 * MINUTE)),
         accrual=accrual,
         horizon=accrual + dice.choice((20 * MINUTE, HOUR)),
         quarantine=dice.choice((MINUTE, 10 * MINUTE)),
@@ -52,16 +52,16 @@ def draw(seed: int, days: int) -> Swarm:
     return Swarm(
         seed=seed,
         settings=settings,
-        budgets=_budgets(dice, days),
-        jobs=_jobs(dice, days),
+        budgets=_budgets(dice, hours),
+        jobs=_jobs(dice, hours),
         strategy=dice.choice(STRATEGIES),
-        heartbeat=dice.choice((MINUTE, 2 * MINUTE)),
+        heartbeat=dice.choice((2 * MINUTE, 4 * MINUTE)),
         controls=dice.choice((1, 2, 2)),
     )
 
 
-def _budgets(dice: Random, days: int) -> tuple[Budget, ...]:
-    rich = dice.choice((200, 1_000, 5_000)) * MICRO * days
+def _budgets(dice: Random, hours: int) -> tuple[Budget, ...]:
+    rich = dice.choice((200, 1_000, 5_000)) * MICRO * -(-hours // 24)
     return (
         Budget(cost_centre=CostCentre("lab"), amount=rich),
         Budget(cost_centre=CostCentre("red"), parent=CostCentre("lab"), amount=rich * 2 // 3),
@@ -75,11 +75,10 @@ def _budgets(dice: Random, days: int) -> tuple[Budget, ...]:
     )
 
 
-def _jobs(dice: Random, days: int) -> tuple[JobSpec, ...]:
-    span = days * 24 * HOUR
+def _jobs(dice: Random, hours: int) -> tuple[JobSpec, ...]:
     jobs = [
-        _job(dice, index, EPOCH + dice.randrange(span * 2 // 3))
-        for index in range(dice.randint(4, 10 + 12 * days))
+        _job(dice, index, EPOCH + dice.randrange(hours * HOUR * 2 // 3))
+        for index in range(dice.randint(4, 8 + hours // 2))
     ]
     return tuple(sorted(jobs, key=lambda job: job.submitted_at))
 

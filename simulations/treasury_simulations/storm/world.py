@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from treasury.bus.topics import Topics
+from treasury.domain.errors import StoreError
 from treasury.domain.events import MachineNoticed
 from treasury.domain.ids import LeaseId
 from treasury.domain.time import HOUR, MINUTE, SECOND
 from treasury_simulations.storm.broker import MemoryBroker
-from treasury_simulations.storm.checks import Checks
+from treasury_simulations.storm.checks import Checks, Violation
 from treasury_simulations.storm.cloud import DUE_EVERY, MOVE_EVERY, Cloud, Machine
 from treasury_simulations.storm.hosts import Control
 from treasury_simulations.storm.loop import VirtualLoop
@@ -45,8 +46,10 @@ class StormWorld:
         self.jobs = JobsTruth()
         self.nodes: dict[str, Node] = {}
         self.ports: dict[str, list[CloudPort]] = {}
-        self.checks = Checks(self.clouds, self.jobs, database)
+        self.checks = Checks(self.clouds, self.jobs, database, self.now)
         self.healthy_since: int | None = None
+        for cloud in self.clouds:
+            cloud.doubled = self.checks.doubled
         self.failed: asyncio.Future[None] = self.loop.create_future()
         for spec in swarm.jobs:
             self.jobs.jobs[spec.id] = Truth(
@@ -57,6 +60,9 @@ class StormWorld:
             Control(name, self.loop, weather, EPOCH, swarm.seed, database, run)
             for name in ("left", "right")[: swarm.controls]
         ]
+        if swarm.controls > 1:
+            for control in self.controls:
+                control.claimed = self._claimed
         for cloud in self.clouds:
             cloud.began.append(lambda machine, cloud=cloud: self._began(cloud, machine))  # type: ignore[misc]
             cloud.ended.append(self._ended)
@@ -76,11 +82,15 @@ class StormWorld:
             if not self.failed.done():
                 self.failed.set_exception(error)
 
+    def _claimed(self, who: str, what: str) -> None:
+        if not self.checks.leads(who):
+            self.checks.usurped.append(f"{who} called {what} and does not lead")
+
     # --- machines --------------------------------------------------------------------------------
 
     def _began(self, cloud: Cloud, machine: Machine) -> None:
         """A machine begins to boot; unless it never does, its agent speaks up."""
-        if machine.strange or self.weather.strikes("node_never_boots"):
+        if machine.by_hand or self.weather.strikes("node_never_boots"):
             return
         # The fuse of a machine that nobody extends: what is held at its request.
         fuse = self.swarm.settings.horizon
@@ -139,6 +149,9 @@ class StormWorld:
         """Warnings go to every daemon that listens; some are lost, some come twice."""
         for machine, until in noticed:
             notice = MachineNoticed(machine.lease, self.now(), until)
+            node = self.nodes.get(machine.name)
+            if node is not None:
+                node.warn(until)
             for ports in self.ports.values():
                 for port in ports:
                     if port.name != machine.offer.provider:
@@ -196,6 +209,10 @@ class StormWorld:
             else:
                 self.healthy_since = None
             self.checks.look(self.now(), self.healthy_since)
+            for control in self.controls:
+                for error in control.crashes:
+                    if not isinstance(error, StoreError):
+                        raise Violation(f"a daemon ended with {type(error).__name__}: {error}")
 
     def _healthy(self) -> bool:
         """Whether some daemon leads, is at work and reaches everything."""
