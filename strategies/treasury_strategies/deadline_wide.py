@@ -50,6 +50,10 @@ class Price(NamedTuple):
         """What an hour on a machine gains [nano-USD]."""
         return self.price * speed / 1_000 - rate
 
+    def move(self, rate: int, here: float) -> float:
+        """What a move must gain [nano-USD] for a machine at a rate, from one that gains `here`."""
+        return self.start * (rate + max(here, 0.0)) * _WORTH_IT
+
     def longest(self, speed: int) -> float:
         """Hours of work left on a machine."""
         return self.left / speed * 1_000
@@ -173,33 +177,40 @@ class Wide(Backed):
         held: OfferView,
         backs: list[Back],
     ) -> Arc | None:
-        """Where a placed job moves: to on-demand when it must, to the machine that gains most where
-        that pays for the move; None for staying."""
+        """Where a placed job moves: to the machine that gains most where that pays for the move, to
+        on-demand also when it must; None for staying."""
         placement, deadline = view.placement, view.spec.deadline
         if placement is None or deadline is None:
             return None
         worth = self.price(walk, view, entry, deadline)
         here = worth.gain(held.rate, placement.speed)
-        stays = worth.longest(placement.speed)
-        on_spot = held.offer.tenure is Tenure.SPOT
+        stays, on_spot = worth.longest(placement.speed), held.offer.tenure is Tenure.SPOT
         if on_spot:
             nodes, since = entry.fit.nodes, placement.requested_at
             stays = min(stays, self.rooms.kept(placement.offer, nodes, walk.now, since))
-        best, most, others = None, 0.0, False
-        for arc in self.open(entry, entry.fit.spot):
-            if not arc.spot or arc.id == placement.offer:
-                continue
-            others = True
-            cost = worth.start * (arc.rate + max(here, 0.0)) * _WORTH_IT
+        best, most = None, 0.0
+        spot = [
+            arc
+            for arc in self.open(entry, entry.fit.spot)
+            if arc.spot and arc.id != placement.offer
+        ]
+        for arc in spot:
             there = worth.gain(arc.rate, arc.speed) * self._hours(walk, entry, arc, worth)
-            gain = there - here * stays - cost
+            gain = there - here * stays - worth.move(arc.rate, here)
             if gain > most and any(safe.may_start(arc) for _, safe in backs):
                 best, most = arc, gain
+        if on_spot and here < 0.0:
+            # The price has risen above what the work is worth: on-demand may lose less.
+            for arc, _ in backs:
+                less = worth.gain(arc.rate, arc.speed) - here
+                gain = less * min(stays, worth.longest(arc.speed)) - worth.move(arc.rate, here)
+                if gain > most:
+                    best, most = arc, gain
         if best is not None:
             return self._indifferent(walk, best, worth)
         if on_spot and not any(safe.may_stay() for _, safe in backs):
             return backs[0][0]
-        if others:
+        if spot:
             walk.review(walk.now + step_of(walk.tick))
         if on_spot:
             walk.review(max(safe.ask_again() for _, safe in backs))
