@@ -1,5 +1,6 @@
 """A daemon put together from a configuration: store, markets, bus, telemetry, and how to reload."""
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
@@ -69,6 +70,20 @@ class House:
         if self._bundle is None:
             self._bundle = bundle()
         return self._bundle
+
+
+class _Open:
+    """Keeps the store of the past open for as long as the daemon lives."""
+
+    def __init__(self, history: SqlStore) -> None:
+        self._history = history
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self._history.close()
 
 
 async def _nothing() -> AsyncIterator[str]:
@@ -163,7 +178,7 @@ def make_daemon(
     def parts(running: Daemon) -> Sequence[Part]:
         history = SqlStore.open(url, read_only=True)
         house = House(running, history, reader, state, metrics, wiring.bus)
-        return (*wiring.parts, *serve(house))
+        return (_Open(history), *wiring.parts, *serve(house))
 
     return Daemon(
         host,
