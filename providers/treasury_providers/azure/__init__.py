@@ -94,7 +94,7 @@ class Azure:
         listing = await self._launcher.leases()
         names = frozenset(item.machine for item in listing)
         vanished = self._alive is None or not self._alive <= names
-        # A machine that is gone leaves only a trace in Resource Graph: asked for when one is missed.
+        # What is gone leaves only a trace in Resource Graph: asked for when something is missed.
         if vanished and await self._bury_gone(names):
             listing = await self._launcher.leases()
             names = frozenset(item.machine for item in listing)

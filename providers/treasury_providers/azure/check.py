@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
-from treasury.domain.errors import LeaseUnknown, ProviderError, TreasuryError
+from treasury.domain.errors import ProviderError, TreasuryError
 from treasury.domain.findings import Finding, Verdict
 from treasury.domain.time import SECOND, format_duration
 from treasury.ports import Site
@@ -135,11 +135,10 @@ async def _listing(settings: Settings, door: Door) -> Finding:
 
     try:
         return Finding("resource group", Verdict.FINE, f"{await count()} machines")
-    except LeaseUnknown as error:
-        remedy = f"az group create --name {settings.resource_group}"
-        return Finding("resource group", Verdict.BAD, str(error), remedy)
     except ProviderError as error:
-        return Finding("resource group", Verdict.BAD, str(error))
+        missing = "ResourceGroupNotFound" in str(error)
+        remedy = f"az group create --name {settings.resource_group}" if missing else ""
+        return Finding("resource group", Verdict.BAD, str(error), remedy)
 
 
 async def _quota(capacity: Capacity, region: str) -> Finding:

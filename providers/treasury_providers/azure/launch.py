@@ -22,7 +22,7 @@ from treasury.domain.errors import (
     Unreachable,
 )
 from treasury.domain.events import LeaseSeen
-from treasury.domain.time import MINUTE, SECOND
+from treasury.domain.time import HOUR, MINUTE, SECOND
 from treasury.ports import Site
 from treasury_providers.azure.client import Door
 from treasury_providers.azure.errors import meaning_of, translated
@@ -94,7 +94,15 @@ class Launcher:
                 raise error
         refusal = next((error for error in errors if isinstance(error, Declined)), None)
         if refusal is not None:
-            await asyncio.gather(*(self._undo(name) for name in names))
+            await asyncio.gather(
+                *(
+                    self._undo(name)
+                    for name, outcome in zip(names, outcomes, strict=True)
+                    if not isinstance(outcome, _NotOursError)
+                )
+            )
+            if isinstance(refusal, _NotOursError):
+                raise NotPermitted(str(refusal), until=self._now() + HOUR)
             raise refusal
         # Unknown before unsent: what may have happened must not be taken for what did not.
         for kind in (OutcomeUnknown, Throttled, ProviderError):
@@ -146,7 +154,7 @@ class Launcher:
                 raise Throttled(f"{name} is being deleted", until=self._now() + 5 * SECOND)
             wanted = read_tags(self._site.installation, body["tags"])
             if read_tags(self._site.installation, vm.tags or {}) != wanted:
-                raise NotPermitted(f"{name} is the name of somebody else's machine")
+                raise _NotOursError(f"{name} is the name of somebody else's machine")
             state = (vm.properties.provisioning_state or "").lower()
             if state == "succeeded" or self._now() >= until:
                 return
@@ -299,6 +307,10 @@ class Launcher:
 
     def _now(self) -> int:
         return self._site.clock.now()
+
+
+class _NotOursError(NotPermitted):
+    """A name is in use by a machine that this request did not make: it must not be deleted."""
 
 
 def _verdict(error: Any, now: int) -> ProviderError:

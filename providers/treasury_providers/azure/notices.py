@@ -40,18 +40,24 @@ class Evictions:
         ProviderError."""
         since = format_instant(self._site.clock.now() - _BACK)
         query = (
-            "ResourceChanges | where properties.changeType =~ 'Delete' "
+            "ResourceChanges | where properties.changeType in~ ('Create', 'Delete') "
             "| where properties.targetResourceType =~ 'microsoft.compute/virtualmachines' "
             f"| where todatetime(properties.changeAttributes.timestamp) > datetime({since}) "
             "| project id = tostring(properties.targetResourceId), "
+            "change = tostring(properties.changeType), "
             "at = tostring(properties.changeAttributes.timestamp)"
         )
         taken = await self.preempted()
-        rows = await graph(self._door, query, [self._settings.subscription])
-        ends = dict(read for row in rows if (read := self._read(row)) is not None)
+        began: dict[str, int] = {}
+        ended = dict(taken)
+        for row in await graph(self._door, query, [self._settings.subscription]):
+            read = self._read(row)
+            if read is not None:
+                (began if row.get("change") == "Create" else ended)[read[0]] = read[1]
         found = []
-        for name, at in sorted((dict(taken) | ends).items()):
-            item = lease_from_name(self._site.installation, name, 0)
+        for name, at in sorted(ended.items()):
+            # Where nobody wrote down when it began, what was never listed cost nothing.
+            item = lease_from_name(self._site.installation, name, min(at, began.get(name, at)))
             if item is not None:
                 found.append((item, at, "interrupted" if name in taken else "deleted"))
         return found

@@ -32,9 +32,15 @@ class Departed:
         return item is not None and (item.ended_at or 0) > now - LATE
 
     def add(self, item: LeaseSeen, ended_at: int, cause: str) -> None:
-        """A machine's billing ended at an instant [ns]."""
+        """A machine's billing ended at an instant [ns]. One whose beginning is not known (0) is told
+        as if it had cost nothing: better than half a century."""
+        granted_at = item.granted_at or ended_at
         ended = msgspec.structs.replace(
-            item, ended_at=max(ended_at, item.granted_at), cause=cause, ready=False
+            item,
+            granted_at=granted_at,
+            ended_at=max(ended_at, granted_at),
+            cause=cause,
+            ready=False,
         )
         self._gone.setdefault(item.machine, ended)
 

@@ -147,8 +147,8 @@ def lease_of(installation: str, instance: Any) -> LeaseSeen | None:
     )
 
 
-def lease_from_link(installation: str, link: str) -> LeaseSeen | None:
-    """A machine that is gone, by the link to it that an operation kept."""
+def lease_from_link(installation: str, link: str, granted_at: int) -> LeaseSeen | None:
+    """A machine that is gone, by the link to it that an operation kept; granted_at [ns]."""
     parts = link.split("/")
     if len(parts) < 4 or parts[-2] != "instances" or parts[-4] != "zones":
         return None
@@ -156,7 +156,7 @@ def lease_from_link(installation: str, link: str) -> LeaseSeen | None:
     if marked is None:
         return None
     machine = f"{parts[-3]}/{parts[-1]}"
-    return LeaseSeen(marked.leases[0], marked.placement, machine, 0, 0, marked.token)
+    return LeaseSeen(marked.leases[0], marked.placement, machine, granted_at, 0, marked.token)
 
 
 def instant_of(text: str) -> int:

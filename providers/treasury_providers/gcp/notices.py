@@ -48,7 +48,7 @@ class Preemptions:
         now = self._site.clock.now()
         notices = []
         for operation in await self._operations(f'operationType="{PREEMPTED}"'):
-            item = lease_from_link(self._site.installation, operation.target_link)
+            item = lease_from_link(self._site.installation, operation.target_link, 0)
             if item is not None and item.machine not in self._told:
                 self._told[item.machine] = now
                 at = instant_of(operation.insert_time)
@@ -58,16 +58,29 @@ class Preemptions:
         return notices
 
     async def departed(self) -> list[tuple[LeaseSeen, int, str]]:
-        """Machines of ours that are gone: with the instant [ns] it was over, and why."""
-        wanted = f'(operationType="{PREEMPTED}") OR (operationType="delete")'
-        found = []
+        """Machines of ours that are gone: with the instant [ns] it was over, and why. Raises
+        ProviderError."""
+        types = (PREEMPTED, "delete", "insert")
+        wanted = " OR ".join(f'(operationType="{kind}")' for kind in types)
+        began: dict[str, int] = {}
+        ended: dict[str, tuple[int, str]] = {}
         for operation in await self._operations(wanted):
-            item = lease_from_link(self._site.installation, operation.target_link)
+            link = operation.target_link
             ended_at = instant_of(operation.end_time)
-            if item is not None and ended_at and not operation.error.errors:
+            if operation.operation_type == "insert":
+                began[link] = instant_of(operation.insert_time)
+            elif ended_at and not operation.error.errors:
                 taken = operation.operation_type == PREEMPTED
-                found.append((item, ended_at, "interrupted" if taken else "deleted"))
-        return sorted(found, key=lambda entry: entry[1])
+                end = (ended_at, "interrupted" if taken else "deleted")
+                ended[link] = min(end, ended.get(link, end))
+        found = []
+        for link, (at, cause) in sorted(ended.items()):
+            # Where nobody wrote down when it began, what was never listed cost nothing.
+            granted_at = min(at, began.get(link, at))
+            item = lease_from_link(self._site.installation, link, granted_at)
+            if item is not None:
+                found.append((item, at, cause))
+        return found
 
 
 # ACPI's soft-off and what may come before it, at best.

@@ -88,9 +88,10 @@ class Facts:
             ]
         elif query.startswith("ResourceChanges"):
             rows = [
-                {"id": vm_path(m.name).lower(), "at": stamp(m.ended_at, 7) + "Z"}
+                {"id": vm_path(m.name).lower(), "change": what, "at": stamp(at, 7) + "Z"}
                 for m in self.cloud.all[-1_000:]
-                if m.ended_at is not None and m.allocated
+                for what, at in (("Create", m.granted_at), ("Delete", m.ended_at))
+                if at is not None and m.allocated
             ]
         else:
             rows = [

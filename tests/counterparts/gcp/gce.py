@@ -175,6 +175,9 @@ class Gce(Facts):
     ) -> dict[str, Any]:
         number = len(self.operations) + 1
         now = self.cloud.now()
+        known = self.cloud.alive.get(f"{zone}/{target}")
+        if kind == "insert" and known is not None:
+            now = known.granted_at
         base = f"https://www.googleapis.com/compute/v1/projects/{PROJECT}/zones/{zone}"
         operation: dict[str, Any] = {
             "kind": "compute#operation",
@@ -277,6 +280,11 @@ class Gce(Facts):
         kind = "insert" if len(names) == 1 else "bulkInsert"
         target = names[0] if len(names) == 1 else ""
         operation = self._operation(kind, zone, target, self.launch, effect, refusal)
+        if kind == "bulkInsert" and refusal is None:
+            for machine in made:
+                # Google notes the insertion of each machine, too.
+                inner = machine.name.rpartition("/")[2]
+                self._operation("insert", zone, inner, self.launch, lambda: None)
         self._requests[query.get("requestId", "")] = operation["name"]
         return operation
 
