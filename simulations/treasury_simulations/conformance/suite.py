@@ -1,6 +1,7 @@
 """Running the cases: each on its own, cleaned up after, the adapter closed at the end."""
 
 import asyncio
+import contextlib
 import logging
 import traceback
 from collections.abc import Awaitable, Callable, Collection
@@ -77,13 +78,19 @@ async def run(
     bench = Bench(provider, counterpart, clock, buy, run_name)
     ears = _Ears()
     root = logging.getLogger()
+    level = root.level
     root.addHandler(ears)
+    # What people log in production, whatever this process was set to.
+    root.setLevel(min(level, logging.INFO))
     bench.heard = ears.lines
     try:
         results = [await _try(case, bench) for case in CASES if not only or case.number in only]
     finally:
+        root.setLevel(level)
         root.removeHandler(ears)
-        await provider.close()
+        # Whether it may be closed again is a case of its own.
+        with contextlib.suppress(Exception):
+            await provider.close()
     return Report(provider.name, tuple(results))
 
 
