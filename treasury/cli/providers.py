@@ -52,8 +52,12 @@ def cli(config_file: Path | None, output: str) -> None:
         [name, item.kind, Path(config.file).name, *_capabilities(item)]
         for name, item in config.providers.items()
     ]
-    used = {item.kind for item in config.providers.values()}
     blank: list[object] = [None] * (len(COLUMNS) - 3)
+    rows += [
+        [name, market.kind, Path(config.file).name, *blank]
+        for name, market in config.markets.items()
+    ]
+    used = {item.kind for item in (*config.providers.values(), *config.markets.values())}
     rows += [
         [None, kind, origin(entry), *blank]
         for kind, entry in plugins("treasury.providers").items()
