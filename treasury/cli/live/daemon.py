@@ -24,13 +24,15 @@ class DaemonEndedError(UserError):
 class LiveDaemon:
     """`treasury run` in a folder: its configuration, database, state and log are in there."""
 
-    def __init__(self, folder: Path, config: str, api_port: int) -> None:
+    def __init__(self, folder: Path, config: str, api_port: int, program: str = _RUN) -> None:
+        """program: what Python runs, for tests that want the same under other circumstances."""
         self.folder = folder
         self.config = folder / "treasury.toml"
         self.log = folder / "daemon.log"
         self.state = folder / "treasury-state"
         self.db = folder / "treasury.db"
         self.port = api_port
+        self._program = program
         self._process: subprocess.Popen[bytes] | None = None
         folder.mkdir(parents=True, exist_ok=True)
         self.config.write_text(config, encoding="utf-8")
@@ -39,7 +41,7 @@ class LiveDaemon:
         """Start the process; it is not ready yet."""
         with open(self.log, "ab") as log:
             self._process = subprocess.Popen(  # noqa: S603 - this very program
-                [sys.executable, "-c", _RUN, "run", str(self.config)],
+                [sys.executable, "-c", self._program, "run", str(self.config)],
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
