@@ -57,7 +57,8 @@ def cli(config_file: Path | None, output: str) -> None:
         [name, market.kind, Path(config.file).name, *blank]
         for name, market in config.markets.items()
     ]
-    used = {item.kind for item in (*config.providers.values(), *config.markets.values())}
+    used = {item.kind for item in config.providers.values()}
+    used |= {market.kind for market in config.markets.values()}
     rows += [
         [None, kind, origin(entry), *blank]
         for kind, entry in plugins("treasury.providers").items()
