@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,23 @@ import aiomqtt
 import pytest
 
 from tests.conftest import Require
-from tests.support.brokers import MOSQUITTO, TOPICS, AnyBroker, Embedded, Mosquitto, account
+from tests.support.brokers import (
+    MOSQUITTO,
+    TOPICS,
+    AnyBroker,
+    Embedded,
+    Mosquitto,
+    account,
+    certify,
+    collect,
+)
+from tests.support.nodes import Control, Node, until
 from treasury.bus.fields import SIZE_MAX
 from treasury.bus.topics import FROM_CONTROL, FROM_NODE
+from treasury.domain.task import Task
+from treasury.domain.time import SECOND
+from treasury.engine import Book
+from treasury.store.memory import MemoryStore
 
 TOLD = b"x"
 
@@ -143,4 +158,43 @@ async def test_what_is_too_large_reaches_nobody(tmp_path: Path, require: Require
             if sizes[-1] == 100:
                 break
     assert max(sizes) == 100
+    await broker.kill()
+
+
+class Elsewhere:
+    """A broker as somebody sees it who trusts another authority."""
+
+    def __init__(self, broker: AnyBroker, ca: Path) -> None:
+        self.address = replace(broker.address, ca=str(ca))
+
+
+@pytest.mark.slow
+async def test_certificates_are_verified_by_both_ends(tmp_path: Path, require: Require) -> None:
+    """Over TLS a job runs; a machine or a control that trusts another authority stays outside."""
+    require(MOSQUITTO, "mosquitto is not installed")
+    right, wrong = tmp_path / "right", tmp_path / "wrong"
+    right.mkdir()
+    wrong.mkdir()
+    certify(wrong)
+    broker = Mosquitto(right, tls=True)
+    elsewhere: Any = Elsewhere(broker, wrong / "cert.pem")
+    await broker.start()
+    control = Control(broker, Book(), MemoryStore())
+    await control.start()
+    (lease,) = await control.place("job", Task(command=("true",)))
+    deceived = Node(wrong, elsewhere, lease, fuse_ns=4 * SECOND)
+    await deceived.start()
+    # Its fuse ends it: nobody was heard.
+    assert await deceived.ended() == 0
+    assert control.state("job") == "acquiring" and not control.bus.machines
+    machine = Node(right, broker, lease)
+    await machine.start()
+    await until(lambda: control.state("job") == "finished", "finished")
+    fooled = Control(elsewhere, Book(), MemoryStore())
+    await fooled.start()
+    await until(lambda: "CERTIFICATE_VERIFY_FAILED" in fooled.bus.client.fault, "a refusal")
+    for each in (fooled, control):
+        await each.stop()
+    collect()
+    await machine.destroy()
     await broker.kill()

@@ -5,6 +5,7 @@ import gc
 import shutil
 import signal
 import socket
+import subprocess
 import warnings
 from pathlib import Path
 from typing import Protocol
@@ -61,17 +62,16 @@ class Embedded:
             self._task.cancel()
             await asyncio.wait({self._task})
             self._task = None
-            # amqtt leaves the sockets of clients that were cut off to the collector.
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", ResourceWarning)
-                gc.collect()
+            collect()
 
 
 class Mosquitto:
     """Mosquitto, with the access list and passwords that `treasury bus acl` writes."""
 
-    def __init__(self, folder: Path) -> None:
-        self.address = BrokerAddress("127.0.0.1", free_port())
+    def __init__(self, folder: Path, *, tls: bool = False) -> None:
+        """tls: with a certificate of its own, which is also its authority."""
+        ca = str(folder / "cert.pem") if tls else ""
+        self.address = BrokerAddress("127.0.0.1", free_port(), tls, ca)
         self._folder = folder
         self._process: asyncio.subprocess.Process | None = None
         # Started as root it becomes another user before it reads them.
@@ -85,7 +85,11 @@ class Mosquitto:
         config = mosquitto_config(str(acl), str(passwords)).replace(
             "persistence true", "persistence false"
         )
-        (folder / "conf").write_text(f"{config}listener {self.address.port} 127.0.0.1\n")
+        config += f"listener {self.address.port} 127.0.0.1\n"
+        if tls:
+            certify(folder)
+            config += f"certfile {folder}/cert.pem\nkeyfile {folder}/key.pem\n"
+        (folder / "conf").write_text(config)
 
     async def start(self) -> None:
         """Start it, and wait until it takes connections."""
@@ -116,6 +120,36 @@ class Mosquitto:
             await self._process.wait()
 
 
+def collect() -> None:
+    """Collect the sockets that amqtt leaves of clients it cut off, paho of refused handshakes."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
+
+
+def certify(folder: Path) -> None:
+    """Write cert.pem and key.pem for loopback."""
+    subject = ["-subj", "/CN=broker", "-addext", "subjectAltName=IP:127.0.0.1"]
+    files = ["-keyout", str(folder / "key.pem"), "-out", str(folder / "cert.pem")]
+    subprocess.run(
+        [
+            "openssl",
+            "req",
+            "-x509",
+            "-newkey",
+            "rsa:2048",
+            "-nodes",
+            "-days",
+            "2",
+            *subject,
+            *files,
+        ],
+        check=True,
+        capture_output=True,
+    )
+    (folder / "key.pem").chmod(0o644)
+
+
 def account(name: str) -> tuple[str, str]:
     """An account with its password."""
     return name, password(SECRET, name)
@@ -129,5 +163,7 @@ __all__ = [
     "Embedded",
     "Mosquitto",
     "account",
+    "certify",
+    "collect",
     "free_port",
 ]

@@ -14,7 +14,7 @@ from typing import Any
 from tests.support.brokers import SECRET, TOPICS, AnyBroker
 from treasury.bus.client import BusClient
 from treasury.bus.control import BusRunner
-from treasury.bus.fields import encode
+from treasury.bus.fields import encode, plain
 from treasury.bus.messages import Status
 from treasury.bus.secrets import CONTROL, password
 from treasury.domain import events as e
@@ -175,7 +175,7 @@ class Node:
             "installation": "test",
             "lease": lease,
             "password": password(SECRET, str(lease)),
-            "broker": {"host": broker.address.host, "port": broker.address.port},
+            "broker": plain(broker.address),
             "state": "state",
             "heartbeat_ns": SECOND // 5,
             "checkpoint_every_ns": SECOND // 5,

@@ -15,7 +15,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from treasury.bus.fields import MessageError, build, decode, encode, plain
+from treasury.bus.fields import MessageError, decode, encode, plain
 from treasury.bus.messages import Ack, Log, NodeConfig, Order, Report, Secrets
 from treasury.node.clock import NodeClock
 from treasury.node.files import read_json, write_json
@@ -23,6 +23,7 @@ from treasury.node.fuse import Fuse
 from treasury.node.link import Link
 from treasury.node.metadata import MARKETS, Advice, Notice, NoticeFile, Watcher, watch
 from treasury.node.spool import Spool
+from treasury.node.standing import kept_order, standing
 from treasury.node.tail import Tail
 from treasury.node.usage import utilisation_ppm
 from treasury.node.work import SECOND, Running, Surroundings, View
@@ -59,7 +60,7 @@ class NodeAgent:
         self._latch = ""
         self._order: Order | None = None
         if isinstance(kept.get("order"), dict):
-            self._order = _kept_order(kept["order"])
+            self._order = kept_order(kept["order"])
         self._secrets: Secrets | None = None
         self._around = Surroundings(
             self._state, boot, clock, self._tell, config.checkpoint_every_ns, config.log_bytes
@@ -286,37 +287,9 @@ class NodeAgent:
             self._usage = utilisation_ppm()
             pause.wait(max(5.0, self._config.heartbeat_ns / SECOND))
 
-    def _state_of_work(self, view: View | None) -> dict[str, Any]:
-        work = self._work
-        if view is None and work is not None:
-            view = work.view()
-        if view is None:
-            order = self._order
-            wanted = order.work if order is not None else None
-            if order is None or wanted is None:
-                return {"reason": self._latch}
-            # What never ran here stands where it was to resume.
-            phase = "stopped" if order.stop or self._latch else "waiting"
-            return {
-                "placement": wanted.placement,
-                "rank": wanted.rank,
-                "phase": phase,
-                "base_ppm": wanted.work_done_ppm,
-                "reason": self._latch,
-            }
-        return {
-            "placement": view.placement,
-            "phase": view.phase,
-            "rank": view.rank,
-            "base_ppm": view.base_ppm,
-            "elapsed_ns": view.elapsed_ns,
-            "progress_ppm": view.progress_ppm,
-            "saved_ns": view.saved_ns,
-            "reason": self._latch or view.reason,
-            "error": view.error,
-            "tokens": work.tokens() if work is not None else None,
-            "dropped": self._tail.dropped if self._tail is not None else 0,
-        }
+    def _standing(self, view: View | None) -> dict[str, Any]:
+        dropped = self._tail.dropped if self._tail is not None else 0
+        return standing(self._order, self._latch, self._work, view, dropped)
 
     def _tell(self, kind: str, view: View) -> None:
         """A report of the work's own thread."""
@@ -324,7 +297,7 @@ class NodeAgent:
 
     def _report(self, kind: str, view: View | None = None, **fields: Any) -> None:
         """Write down what must arrive. Durable on return; sent by the agent's own thread."""
-        state = self._state_of_work(view)
+        state = self._standing(view)
         with self._spool_lock:
             self._spool.add(lambda seq, base: self._made(kind, seq, base, {**state, **fields}))
 
@@ -357,7 +330,7 @@ class NodeAgent:
             self._resend_at = now + _RESEND_NS
         if now >= self._beat_at:
             self._beat_at = now + self._config.heartbeat_ns
-            fields = {**self._state_of_work(None), "utilisation_ppm": self._usage}
+            fields = {**self._standing(None), "utilisation_ppm": self._usage}
             fields["lacks"] = self._lacks()
             with self._spool_lock:
                 beat = self._made("heartbeat", self._spool.seq, self._spool.base, fields)
@@ -381,13 +354,6 @@ class NodeAgent:
                 dropped=tail.dropped,
             )
             self._link.publish("log", encode(log), qos=0)
-
-
-def _kept_order(value: dict[str, Any]) -> Order | None:
-    try:
-        return build(Order, value)
-    except MessageError:
-        return None
 
 
 def _quietly(watcher: Watcher, event: str) -> None:

@@ -22,6 +22,8 @@ from treasury.node.files import read_json, write_whole
 
 KILLED = "killed"
 _POLL_S = 0.01
+# Copied from wherever we were loaded from, a zip as well.
+_WRAPPER = "treasury.node.wrapper"
 
 
 class Program:
@@ -55,7 +57,8 @@ class Program:
             for name in ("exit", "pid"):
                 (self._folder / name).unlink(missing_ok=True)
             wrapper = self._folder / "wrapper.py"
-            write_whole(wrapper, pkgutil.get_data("treasury.node", "wrapper.py") or b"", 0o700)
+            package, _, name = _WRAPPER.rpartition(".")
+            write_whole(wrapper, pkgutil.get_data(package, f"{name}.py") or b"", 0o700)
             places = [str(self._folder / name) for name in ("exit", "pid", "output.log")]
             command = [sys.executable, "-I", "-S", str(wrapper), *places, str(self._log_bytes)]
             self._child = subprocess.Popen(  # noqa: S603 - the job's own command
