@@ -277,6 +277,19 @@ def test_settings_that_cannot_be_right_are_told_with_their_place(
     check_settings(Settings(regions=("us-east-1",)), site)
 
 
+def test_instance_types_are_chosen_by_pattern() -> None:
+    """Patterns choose types; without any, all with a GPU are sold. An image for one region goes
+    before the one for the rest."""
+    images = {"*": "ami-rest", "us-west-2": "ami-west"}
+    some = Settings(regions=("us-east-1",), instances=("p5.*", "g6.xlarge"), images=images)
+    sold = [
+        some.sells(name) for name in ("p5.48xlarge", "g6.xlarge", "g6.2xlarge", "p5en.48xlarge")
+    ]
+    assert sold == [True, True, False, False]
+    assert Settings(regions=("us-east-1",)).sells("anything")
+    assert (some.image("us-west-2"), some.image("us-east-1")) == ("ami-west", "ami-rest")
+
+
 @pytest.mark.parametrize("body", ["", "{}", "[1]", "nonsense", '{"source":"aws.s3"}'])
 def test_messages_that_are_no_warning_name_no_machine(body: str) -> None:
     """Whatever else lands in the queue is recognised as such."""
