@@ -18,6 +18,8 @@ from treasury.domain.money import NANO
 from treasury.domain.time import HOUR, MINUTE, SECOND
 from treasury_simulations.conformance import Fault, Operation
 
+pytestmark = pytest.mark.slow
+
 SPOT = "aws/us-east-1/use1-az6/p4d.24xlarge/spot"
 FIXED = "aws/us-west-2/usw2-az2/g5.xlarge/on_demand"
 

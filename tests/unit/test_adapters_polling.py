@@ -44,8 +44,10 @@ def test_calls_keep_their_pace_and_wait_after_a_throttle() -> None:
     assert virtually(work) == [0, 0, 0, 1, 2, 62]
 
 
-def test_a_failing_source_backs_off_and_the_others_go_on() -> None:
-    """One dead source of two is asked less and less, is told of, and stops nobody."""
+def test_a_failing_source_backs_off_and_the_others_go_on(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """One dead source of two is asked less and less, is told of once, and stops nobody."""
 
     async def work(site: Site) -> tuple[int, int, dict[str, Any]]:
         asked = {"good": 0, "bad": 0}
@@ -70,6 +72,8 @@ def test_a_failing_source_backs_off_and_the_others_go_on() -> None:
     assert 100 <= good <= 125
     assert 10 <= bad <= 25
     assert list(problems) == ["bad"]
+    told = [record.getMessage() for record in caplog.records]
+    assert told == ["aws quotes bad fails again and again: Unreachable: gone"]
 
 
 def test_a_feed_whose_every_source_fails_says_so() -> None:

@@ -4,6 +4,7 @@ All waiting is on the site's clock and all chance from its dice, so that a test 
 """
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
@@ -17,6 +18,9 @@ T = TypeVar("T")
 BACKOFF_MAX: Final = 15 * MINUTE
 # Attempts in a row, of every source, after which a feed says so instead of trying on in silence.
 PATIENCE: Final = 3
+# A source that has failed so often in a row is written about, once.
+_NOTED: Final = 2
+_LOG: Final = logging.getLogger(__name__)
 _BACKOFF_FIRST: Final = 5 * SECOND
 _JITTER: Final = 0.1
 
@@ -95,6 +99,9 @@ class Feed(Generic[T]):
             except ProviderError as error:
                 self.problems[name] = error
                 self._failures[name] += 1
+                if self._failures[name] == _NOTED:
+                    what, kind = f"{self._site.name} {self._purpose} {name}", type(error).__name__
+                    _LOG.warning("%s fails again and again: %s: %s", what, kind, error)
                 if min(self._failures.values()) >= PATIENCE:
                     await queue.put(error)
                     return
@@ -104,6 +111,8 @@ class Feed(Generic[T]):
                 await queue.put(error)
                 return
             else:
+                if self._failures[name] >= _NOTED:
+                    _LOG.warning("%s %s %s answers again", self._site.name, self._purpose, name)
                 self.problems.pop(name, None)
                 self._failures[name] = 0
                 if items:
