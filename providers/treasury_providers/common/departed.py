@@ -32,8 +32,8 @@ class Departed:
         return item is not None and (item.ended_at or 0) > now - LATE
 
     def add(self, item: LeaseSeen, ended_at: int, cause: str) -> None:
-        """A machine's billing ended at an instant [ns]. One whose beginning is not known (0) is told
-        as if it had cost nothing: better than half a century."""
+        """A machine's billing ended at an instant [ns]. Where its beginning is not known (0) it is
+        told as if it had cost nothing: better than half a century."""
         granted_at = item.granted_at or ended_at
         ended = msgspec.structs.replace(
             item,

@@ -5,6 +5,9 @@ client     credentials, threads, time limits    machine     what one is made of
 errors     Google's codes to what next          notices     preemptions, seen from outside
 capacity   machine types, quotas, scores        catalogue   list prices of parts
 prices     what offers ask                      check       what is allowed and what is missing
+
+Lives here: everything that knows Google's calls, codes and formats. May not live here: decisions
+about money or placement. The SDK (extra `[gcp]`) is imported when the market is first used.
 """
 
 from collections.abc import AsyncIterator, Sequence
