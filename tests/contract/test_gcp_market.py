@@ -1,4 +1,4 @@
-"""What is special about Google: prices from parts, refusals inside operations, gangs in one piece."""
+"""What is special about Google: prices from parts, refusals in operations, gangs in one piece."""
 
 from pathlib import Path
 from typing import Any
