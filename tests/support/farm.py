@@ -184,6 +184,12 @@ class Farm:
         assert not lost, f"acknowledged and lost: {lost}"
         ended = {f.job: f.state for e in entries for f in e.facts if isinstance(f, JobEnded)}
         assert {ended.get(job) for job in taken} == {"finished"}, ended
+        return self.laws()
+
+    def laws(self) -> tuple[Verdict, ...]:
+        """Every law of a run that is over, whatever became of its jobs."""
+        entries = self.entries()
+        taken = {f.spec.id for e in entries for f in e.facts if isinstance(f, JobQueued)}
         verdicts = prove(entries, self.market, [job for job in self.trained if job.job in taken])
         faults = [fault for verdict in verdicts for fault in verdict.faults]
         assert not faults, "\n".join(faults)
