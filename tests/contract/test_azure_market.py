@@ -18,6 +18,8 @@ from treasury.domain.time import MINUTE, SECOND
 from treasury_providers.azure import CAPABILITIES
 from treasury_simulations.conformance import Fault, Operation
 
+pytestmark = pytest.mark.slow
+
 SPOT = OfferId("azure/eastus/1/Standard_NC24ads_A100_v4/spot")
 REGULAR = OfferId("azure/westeurope/Standard_ND96isr_H100_v5/on_demand")
 

@@ -25,6 +25,8 @@ from treasury.domain.time import HOUR, SECOND
 from treasury_providers.gcp import CAPABILITIES
 from treasury_simulations.conformance import Fault, Operation
 
+pytestmark = pytest.mark.slow
+
 SPOT = OfferId("gcp/us-central1/us-central1-a/a2-highgpu-1g/spot")
 ATTACHED = OfferId("gcp/europe-west4/europe-west4-b/n1-standard-8+1xnvidia-tesla-t4/spot")
 

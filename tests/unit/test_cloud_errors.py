@@ -104,6 +104,7 @@ def test_google_connections_that_were_never_made_are_unreachable() -> None:
     assert isinstance(gcp.from_sdk(requests.ReadTimeout(), NOW, changes=False), e.Unreachable)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("code", "kind"),
     [
