@@ -12,7 +12,7 @@ from treasury.optimizer.flow.classes import build
 from treasury.optimizer.flow.columns import Prices, bound_of, nothing_scarce, reduced
 from treasury.optimizer.flow.engine import FlowEngine, Settings
 from treasury.optimizer.flow.fill import Residual
-from treasury.optimizer.flow.patch import only_prices_changed
+from treasury.optimizer.flow.patch import only_prices_changed, place_of
 from treasury.optimizer.flow.patch import repriced as patched
 from treasury_simulations.fleets import fleet, repriced
 
@@ -272,3 +272,17 @@ def test_a_centre_pays_for_its_own_jobs_and_for_those_below() -> None:
         plan = FlowEngine(settings).plan(replace(instance, rules=rules))
         assert plan.placed.tolist() == [0, -1]
         assert plan.certificate.burn.tolist() == [2 * USD, 0]
+
+
+def test_a_first_plan_is_there_before_all_arcs_are() -> None:
+    """Of each class a few arcs, worth what all arcs say they are worth, and the present one; the
+    plan made of them stands unchanged when the others have come."""
+    instance = fleet(1_300, 800, seed=4)
+    few, whole = build(instance, 16), build(instance)
+    at = place_of(whole, few.owner, few.offer)
+    assert (whole.offer[at] == few.offer).all() and (whole.net[at] == few.net).all()
+    assert (few.stay >= 0).sum() == (whole.stay >= 0).sum()
+    assert np.diff(few.start).max() <= 17 < np.diff(whole.start).max()
+    first, built, *rest = FlowEngine(Settings(core_work=0)).plan(instance).stages
+    assert (first.name, built.name, first.value) == ("first", "build", built.value)
+    assert 0 < first.value < rest[-1].value

@@ -14,6 +14,7 @@ from treasury.optimizer.flow.arrays import (
     AMPLE,
     HOUR_S,
     SPEED_UNIT,
+    Bools,
     Instance,
     Ints,
     Small,
@@ -21,7 +22,7 @@ from treasury.optimizer.flow.arrays import (
 )
 
 # Classes whose arcs are made at a time: bounds the temporary memory, not the result.
-_CHUNK: Final = 512
+_CHUNK: Final = 128
 _PPM: Final = 1_000_000
 
 
@@ -100,13 +101,17 @@ class Flow:
         return self.rows.committed[self.offer[arcs]] * self.units[arcs]
 
 
-def build(instance: Instance) -> Flow:
-    """The problem of an instance. Raises BadValue for an instance that cannot be meant."""
+def build(instance: Instance, few: int | None = None) -> Flow:
+    """The problem of an instance. few: only so many arcs of each class beside the present one,
+    those that cost least for the work. Raises BadValue for an instance that cannot be meant."""
     check(instance)
     classes = _classes(instance)
     rows = _rows(instance)
-    owner, offer, net, units = arcs_on(instance, classes, rows, np.arange(len(instance.offers)))
-    start = np.searchsorted(owner, np.arange(len(classes) + 1)).astype(np.int64)
+    offers = np.arange(len(instance.offers))
+    among = None if few is None else _cheapest(instance, few)
+    owner, offer, net, units = arcs_on(instance, classes, rows, offers, among)
+    ends = np.arange(len(classes) + 1, dtype=owner.dtype)
+    start = np.searchsorted(owner, ends).astype(np.int64)
     pool = divisible(rows.pool, offer, units)
     stay = np.full(len(classes), -1, dtype=np.int64)
     here = np.flatnonzero(classes.incumbent[owner] == offer)
@@ -177,7 +182,7 @@ def with_spread(flow: Flow) -> Flow:
     )
     # One place more: the group "none", which index -1 finds.
     binds = np.append(members > spread, False)[classes.group]
-    arc = np.flatnonzero(binds[flow.owner])
+    arc = np.flatnonzero(np.repeat(binds, np.diff(flow.start)))
     key = classes.group[flow.owner[arc]] * zones + zone[flow.offer[arc]]
     number = np.zeros(max(1, len(spread) * zones), dtype=np.int64)
     number[key] = 1
@@ -187,10 +192,24 @@ def with_spread(flow: Flow) -> Flow:
     return replace(flow, rows=rows, spread_arc=arc, spread_of=number[key])
 
 
+def _cheapest(instance: Instance, few: int) -> Bools:
+    """The offers on which the work of each kind costs least [kinds, offers]."""
+    kinds, offers = instance.kinds, instance.offers
+    among = kinds.speed > 0
+    if few < len(offers):
+        burn = offers.committed * kinds.machines.astype(np.float64)
+        price = np.where(among & (offers.capacity > 0), burn, np.inf)
+        price /= np.maximum(1, kinds.speed)
+        worst = np.argpartition(price, few, axis=1)[:, few:]
+        np.put_along_axis(among, worst, False, axis=1)
+    return among
+
+
 def arcs_on(
-    instance: Instance, classes: Classes, rows: Rows, offers: Ints
+    instance: Instance, classes: Classes, rows: Rows, offers: Ints, among: Bools | None = None
 ) -> tuple[Small, Small, Ints, Small]:
-    """The arcs of all classes on these offers (ascending): owner, offer, net, units.
+    """The arcs of all classes on these offers (ascending): owner, offer, net, units. among: only
+    these [kinds, offers], and where classes run now; for all offers.
 
     An arc is worth something, or is where its class runs now. What one job alone overruns is no
     arc: rows then bind later, and the bound is tighter.
@@ -205,7 +224,14 @@ def arcs_on(
     ]
     for first in range(0, len(classes), _CHUNK):
         some = np.arange(first, min(first + _CHUNK, len(classes)))
-        at, column = np.nonzero(fits[classes.kind[some]])
+        wanted = fits[classes.kind[some]]
+        if among is not None:
+            here = classes.incumbent[some]
+            runs = np.flatnonzero(here >= 0)
+            stays = wanted[runs, here[runs]]
+            wanted &= among[classes.kind[some]]
+            wanted[runs, here[runs]] = stays
+        at, column = np.nonzero(wanted)
         owner, offer = some[at], offers[column]
         units = kinds.machines[classes.kind[owner], offer].astype(np.int64)
         net = score_arcs(instance, classes, owner, offer, units)
@@ -231,21 +257,37 @@ def score_arcs(instance: Instance, classes: Classes, owner: Ints, offer: Ints, u
     """
     offers, rules = instance.offers, instance.rules
     speed = instance.kinds.speed[classes.kind[owner], offer].astype(np.int64)
-    gross = classes.value[owner] * speed // SPEED_UNIT
-    price = offers.rate[offer] * units
-    restart, interval = classes.restart[owner], classes.interval[owner]
+    gross = classes.value[owner]
+    gross *= speed
+    gross //= SPEED_UNIT
+    price = offers.rate[offer]
+    price *= units
+    pause = classes.restart + classes.interval // 2
     # One interruption of any machine stops the whole gang: a start, and half an interval again.
-    lost = offers.hazard[offer] * units * (restart + interval // 2) // HOUR_S
-    lost = np.minimum(lost, min(rules.loss_cap, _PPM))
+    lost = offers.hazard[offer]
+    lost *= units
+    lost *= pause[owner]
+    lost //= HOUR_S
+    np.minimum(lost, min(rules.loss_cap, _PPM), out=lost)
     # Split so that the product stays in a word: value x ppm alone would not.
-    loss = gross // _PPM * lost + -(-(gross % _PPM) * lost // _PPM)
-    held = classes.incumbent[owner]
-    moves = np.where(held >= 0, restart + interval // 2, restart)
-    switch = -(-(gross * moves + price * restart) // rules.residence)
-    home = classes.home[owner]
-    far = (home >= 0) & (home != offers.region[offer])
-    switch += np.where(far, -(-classes.transfer[owner] * HOUR_S // rules.residence), 0)
-    net: Ints = gross - loss - price - np.where(held == offer, 0, switch)
+    millions = gross // _PPM
+    rest = gross - millions * _PPM
+    rest *= -lost
+    rest //= _PPM
+    millions *= lost
+    net: Ints = gross - millions
+    net += rest
+    net -= price
+    # What a start costs, to those who are not there already.
+    gross *= np.where(classes.incumbent >= 0, pause, classes.restart)[owner]
+    price *= classes.restart[owner]
+    gross += price
+    switch = -(-gross // rules.residence)
+    ship = -(-classes.transfer * HOUR_S // rules.residence)
+    far = classes.home[owner] != offers.region[offer]
+    switch += np.where(classes.home >= 0, ship, 0)[owner] * far
+    switch *= classes.incumbent[owner] != offer
+    net -= switch
     return net * SPEED_UNIT // speed if rules.by_work else net
 
 

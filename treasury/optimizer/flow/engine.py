@@ -1,6 +1,6 @@
 """The whole: from an instance to a plan with its certificate, in stages that only ever improve it.
 
-1 fill by worth per dollar      a plan from the first milliseconds
+1 fill by worth per dollar      a plan from the first milliseconds, on a few arcs of each class
 2 prices                        the bound
 3 average, rounded, filled      what classes chose while prices settled; or what runs and pays
 4 relaxation, rounded, filled   GLOP on the columns the prices select
@@ -23,7 +23,13 @@ from treasury.optimizer.flow.certificate import Certificate, certify
 from treasury.optimizer.flow.classes import Flow, build
 from treasury.optimizer.flow.columns import Prices, Ranking, bound_of, nothing_scarce, reduced
 from treasury.optimizer.flow.fill import Residual, fill, grant, place
-from treasury.optimizer.flow.patch import carried, only_prices_changed, repriced, same_rows
+from treasury.optimizer.flow.patch import (
+    carried,
+    only_prices_changed,
+    place_of,
+    repriced,
+    same_rows,
+)
 from treasury.optimizer.flow.prices import (
     AGAIN,
     MANY,
@@ -40,6 +46,9 @@ Clock = Callable[[], int]
 _NS: Final = 1_000_000_000
 # The part of a deadline after which prices must do: the rest is for the plan.
 _FOR_PRICES: Final = 0.6
+# Jobs times offers from which on a first plan is made of a few arcs of each class.
+_LARGE: Final = 1_000_000
+_FEW: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,9 +183,16 @@ class FlowEngine:
     def _afresh(
         self, last: FlowPlan | None, instance: Instance, started: int
     ) -> tuple[_Run, Priced]:
+        kept = None
+        if len(instance.jobs) * len(instance.offers) > _LARGE:
+            # A plan before all arcs are there: they take longer to make than to fill.
+            kept = _Run(build(instance, _FEW), self.settings, started)
+            _keep_running(kept.flow, kept.plan)
+            fill(kept.flow, kept.plan, Ranking(kept.flow), rankings=1)
+            kept.note("first")
         flow = build(instance)
         known = same_rows(last.flow, flow, last.prices) if last is not None else None
-        return self._from_nothing(flow, known, started)
+        return self._from_nothing(flow, known, started, kept)
 
     def solve(self, flow: Flow, known: Prices | None = None) -> tuple[Residual, Prices, int]:
         """A plan for a flow that was not built from an instance, its prices, and a bound. known:
@@ -185,12 +201,18 @@ class FlowEngine:
         run, priced = self._from_nothing(flow, known, clock() if clock is not None else 0)
         return run.plan, priced.prices, run.bound or 0
 
-    def _from_nothing(self, flow: Flow, known: Prices | None, started: int) -> tuple[_Run, Priced]:
+    def _from_nothing(
+        self, flow: Flow, known: Prices | None, started: int, kept: _Run | None = None
+    ) -> tuple[_Run, Priced]:
         settings = self.settings
         run = _Run(flow, settings, started)
+        if kept is not None:
+            run.stages += kept.stages
+            run.plan.take(*_renumbered(kept, flow))
+        else:
+            _keep_running(flow, run.plan)
         run.note("build")
         engine = PriceEngine(flow)
-        _keep_running(flow, run.plan)
         start = engine.assess(nothing_scarce(flow) if known is None else known)
         first = run.plan.copy()
         fill(flow, first, engine.ranking, columns=start.columns, rankings=0)
@@ -295,6 +317,13 @@ class FlowEngine:
             core = polish.core_of(flow, relaxed, run.plan.counts, share)
             limits = polish.Limits(settings.core_work // max(1, len(core[0])), run.left())
             run.offer("core", polish.decide(flow, run.plan, *core, limits))
+
+
+def _renumbered(kept: _Run, flow: Flow) -> tuple[Ints, Ints]:
+    """The plan of a run on some of a flow's arcs, as arcs of all of them and jobs on each."""
+    used = np.flatnonzero(kept.plan.counts)
+    arcs = place_of(flow, kept.flow.owner[used], kept.flow.offer[used])
+    return arcs, kept.plan.counts[used]
 
 
 def _keep_running(flow: Flow, plan: Residual) -> None:

@@ -7,7 +7,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from treasury.optimizer.flow.arrays import AMPLE, Floats, Instance, Ints, check
+from treasury.optimizer.flow.arrays import AMPLE, Floats, Instance, Ints, Small, check
 from treasury.optimizer.flow.classes import Flow, arcs_on, divisible, with_spread
 from treasury.optimizer.flow.columns import Prices
 from treasury.optimizer.flow.fill import Residual
@@ -52,34 +52,36 @@ def repriced(flow: Flow, instance: Instance, changed: Ints) -> tuple[Flow, Ints]
     rows = replace(flow.rows, committed=instance.offers.committed, pool=pool)
     touched = np.zeros(len(instance.offers), dtype=np.bool_)
     touched[changed] = True
-    kept = np.flatnonzero(~touched[flow.offer])
+    hit = np.take(touched, flow.offer, mode="clip")
+    kept, gone = np.flatnonzero(~hit), np.flatnonzero(hit)
     owner, offer, net, units = arcs_on(instance, flow.classes, rows, changed)
     # What gangs can fill may have changed with the arcs.
     pool[changed] = divisible(whole, offer, units)[changed]
-    size = len(instance.offers)
-    old_key = flow.owner[kept].astype(np.int64) * size + flow.offer[kept]
-    new_key = owner.astype(np.int64) * size + offer
-    # Both ascend: arcs lie class by class in order of offers.
-    at = np.searchsorted(old_key, new_key) + np.arange(len(new_key))
-    total = len(kept) + len(new_key)
+    before = place_of(flow, owner, offer)
+    at = before - np.searchsorted(gone, before) + np.arange(len(before))
+    total = len(kept) + len(at)
     stays = np.ones(total, dtype=np.bool_)
     stays[at] = False
+    number = np.full(len(flow.net), -1, dtype=np.int64)
+    number[kept] = np.flatnonzero(stays)
+    source = np.zeros(total, dtype=np.int64)
+    source[number[kept]] = kept
 
     def merged(old: NDArray[T], new: NDArray[T]) -> NDArray[T]:
-        out = np.empty(total, dtype=old.dtype)
-        out[stays] = old[kept]
+        if not len(old):
+            return new
+        out: NDArray[T] = np.take(old, source, mode="clip")
         out[at] = new
         return out
 
-    number = np.full(len(flow.net), -1, dtype=np.int64)
-    number[kept] = np.flatnonzero(stays)
-    gone = np.flatnonzero(touched[flow.offer])
-    key = flow.owner[gone].astype(np.int64) * size + flow.offer[gone]
-    found = np.minimum(np.searchsorted(new_key, key), max(0, len(new_key) - 1))
-    if len(new_key):
-        number[gone] = np.where(new_key[found] == key, at[found], -1)
+    # An arc that is there again keeps its identity.
+    again = before < flow.start[owner + 1]
+    again[again] = flow.offer[before[again]] == offer[again]
+    number[before[again]] = at[again]
     owner_ = merged(flow.owner, owner)
-    start = np.searchsorted(owner_, np.arange(len(flow.classes) + 1)).astype(np.int64)
+    # In the type of what is searched, which would be copied otherwise.
+    ends = np.arange(len(flow.classes) + 1, dtype=owner_.dtype)
+    start = np.searchsorted(owner_, ends).astype(np.int64)
     stay = np.where(flow.stay >= 0, number[flow.stay], -1)
     made = replace(
         flow,
@@ -93,6 +95,19 @@ def repriced(flow: Flow, instance: Instance, changed: Ints) -> tuple[Flow, Ints]
         stay=stay,
     )
     return with_spread(made), number
+
+
+def place_of(flow: Flow, owner: Small, offer: Small) -> Ints:
+    """Where arcs are or would be: all classes are searched at once, each by halving."""
+    low, high = flow.start[owner], flow.start[owner + 1]
+    open_ = low < high
+    while open_.any():
+        middle = (low + high) // 2
+        less = open_ & (flow.offer[np.where(open_, middle, 0)] < offer)
+        low = np.where(less, middle + 1, low)
+        high = np.where(open_ & ~less, middle, high)
+        open_ = low < high
+    return low
 
 
 def carried(flow: Flow, counts: Ints, priced: Priced) -> Residual:

@@ -53,7 +53,7 @@ class Lens(msgspec.Struct, frozen=True, kw_only=True):
     hold: int = 2 * HOUR
     slack: int = 200
     settle: int = 10 * MINUTE
-    residence: int = HOUR
+    residence: int = 30 * MINUTE
     hazard: int = 40_000
 
 
