@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
+from tests.counterparts.azure.arm import TOKEN as AZURE_TOKEN
 from tests.counterparts.azure.arm import Arm
+from tests.counterparts.gcp.gce import TOKEN as GOOGLE_TOKEN
 from tests.counterparts.gcp.gce import Gce
 from tests.support.cloud_launches import Launches, LoopClock, run_hastily
 from tests.support.clouds import azure, gcp
@@ -34,6 +36,14 @@ MIX: dict[Operation, Sequence[Fault]] = {
     Operation.LIST: (Fault.THROTTLED, Fault.UNAVAILABLE, Fault.HALF_PAGE, Fault.GARBAGE),
     Operation.QUOTE: (Fault.THROTTLED, Fault.UNAVAILABLE),
 }  # fmt: skip
+
+
+def _told(launches: Launches, canary: str) -> dict[str, Any]:
+    """What happened; and the token, which every refusal echoed, is neither in the journal nor in
+    what was logged."""
+    assert canary not in repr(list(launches.store.entries()))
+    assert canary not in repr(vars(launches.log))
+    return launches.verify()
 
 
 def _judge(told: dict[str, Any]) -> None:
@@ -69,7 +79,7 @@ def test_azure_launches_are_neither_doubled_nor_lost(tmp_path: Path) -> None:
             )
             await launches.run()
             assert arm.cloud.violations == []
-            return launches.verify()
+            return _told(launches, AZURE_TOKEN)
 
     _judge(run_hastily(main, SPEED))
 
@@ -100,6 +110,6 @@ def test_google_launches_are_neither_doubled_nor_lost(tmp_path: Path) -> None:
             )
             await launches.run()
             assert gce.cloud.violations == []
-            return launches.verify()
+            return _told(launches, GOOGLE_TOKEN)
 
     _judge(run_hastily(main, SPEED))
