@@ -12,11 +12,11 @@ from treasury.config.sections import (
     JobSection,
     MarketTables,
 )
-from treasury.config.units import read_name
+from treasury.config.units import When, read_name
 from treasury.domain.budget import Period
 from treasury.domain.errors import BadValue, did_you_mean
 from treasury.domain.money import format_money
-from treasury.domain.time import SECOND, format_duration, format_instant
+from treasury.domain.time import NEVER, SECOND, format_duration, format_instant
 
 # Addresses that only this machine reaches.
 LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
@@ -174,6 +174,8 @@ def _check_period(budget: BudgetSection, path: str) -> Iterator[Problem]:
             yield Problem(path, 'a fixed period needs "starts_at" and "ends_at"')
         elif starts.relative or ends.relative:
             yield Problem(path, "a fixed period needs instants, not offsets")
+        elif too_far := [*_far(f"{path}.starts_at", starts), *_far(f"{path}.ends_at", ends)]:
+            yield from too_far
         elif ends.ns <= starts.ns:
             yield Problem(
                 f"{path}.ends_at",
@@ -221,9 +223,19 @@ def _check_jobs(file: FileSection, providers: tuple[str, ...]) -> Iterator[Probl
         yield from _check_deadline(job, path)
 
 
+def _far(path: str, when: When | None) -> Iterator[Problem]:
+    """An instant that no journal can keep: instants are counted in 64 bits."""
+    if when is not None and not when.relative and not 0 <= when.ns < NEVER:
+        yield Problem(path, "expected an instant from 1970 to 2116")
+
+
 def _check_deadline(job: JobSection, path: str) -> Iterator[Problem]:
     """A deadline that can be compared with the submission already has to come after it."""
     deadline, submission = job.deadline, job.submit_at
+    too_far = [*_far(f"{path}.submit_at", submission), *_far(f"{path}.deadline", deadline)]
+    if too_far:
+        yield from too_far
+        return
     if deadline is None:
         return
     if deadline.relative and deadline.ns == 0:

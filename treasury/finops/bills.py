@@ -19,7 +19,7 @@ import msgspec
 
 from treasury.domain.errors import BadValue, UserError, did_you_mean
 from treasury.domain.money import MICRO, MONEY_LIMIT
-from treasury.domain.time import parse_instant
+from treasury.domain.time import NEVER, parse_instant
 
 # Tags that providers put on our machines and bills bring back, in the spelling all of them allow.
 OWNER_TAG: Final = "treasury_owner"
@@ -259,9 +259,12 @@ def _decimal(text: str, where: str, what: str) -> Decimal:
 
 def _instant(text: str, where: str, what: str) -> int:
     try:
-        return parse_instant(text.removesuffix(" UTC"))
+        instant = parse_instant(text.removesuffix(" UTC"))
     except BadValue as error:
         raise UserError(f"{where}: {what}: {error}") from error
+    if not 0 <= instant < NEVER:
+        raise UserError(f"{where}: {what} {text!r}: expected an instant from 1970 to 2116")
+    return instant
 
 
 def _provider(name: str) -> str:

@@ -162,6 +162,8 @@ class Daemon:
             "store": self.agent.fault if ready else "",
             "halted": halted,
             "turn": self.agent.book.seq if ready else 0,
+            # How far the wall clock is ahead of the one that is followed.
+            "clock_ahead": round(getattr(self.host.clock, "skew", 0) / SECOND, 3),
             "strategy_late": age(self.planner.late) if ready else None,
             "providers": {
                 str(name): {

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from itertools import count
 from typing import Final
 
 from treasury.domain.commands import Acquire, ChangeBid, Command, Release, StartWork, StopWork
@@ -246,7 +247,11 @@ class Dispatcher:
         what = type(command).__name__.lower()
         gate = self._gates[command.provider if _of_market(command) else RUNNER]
         known = isinstance(command, Release) and command.lease in self._agent.book.leases
-        for attempt in range(TRIES):
+        for attempt in count():
+            # A machine that is paid for is given back however long it takes: were it left to the
+            # next listing, one market's broken listings would keep it.
+            if attempt >= TRIES and not known:
+                break
             if attempt and not self._current(command, known=known):
                 return
             began = clock.now()

@@ -6,7 +6,7 @@ from typing import Final
 
 from treasury.budget.guard import stop
 from treasury.domain.commands import Release
-from treasury.domain.errors import StoreError
+from treasury.domain.errors import OutcomeUnknown, StoreError
 from treasury.domain.events import AcquireUnknown, Input, LeaseSeen, SeeLeases
 from treasury.domain.ids import LeaseId, PlacementId, ProviderName
 from treasury.domain.lease import LeaseState
@@ -160,6 +160,8 @@ class Listing:
             since = self._returned.setdefault(key, now)
             if now - since >= AGAIN and not self._dispatcher.releasing(*key):
                 self._returned[key] = now
+                stays = OutcomeUnknown(f"{item.machine} was given back and is still there")
+                self._observer.failed(self._name, "release", stays)
                 again = Release(self._name, item.lease, item.machine)
                 self._dispatcher.send(None, stop(again))
 

@@ -130,19 +130,40 @@ class SqliteDatabase:
         check_file(path, must_exist=read_only)
         self.name = str(path)
         self.engine = connect(path, durable=durable, read_only=read_only)
+        self._path = path
+        self._file: tuple[int, int] | None = None
         self._writer: Connection | None = None
 
     def read(self, work: Work[T]) -> T:
         """See `Database`."""
+        self._check_same()
         with self.engine.connect() as connection:
             return work(connection)
 
     def write(self, work: Work[T]) -> T:
         """See `Database`."""
+        self._check_same()
         if self._writer is None:
             self._writer = self.engine.connect().execution_options(**{WRITES: True})
         with self._writer.begin():
             return work(self._writer)
+
+    def _check_same(self) -> None:
+        """Raise StoreError when the file at the path is not the one this began with: SQLite would
+        go on writing to one that nobody can open any more, or begin an empty one."""
+        try:
+            found = self._path.stat()
+        except OSError:
+            file = None
+        else:
+            file = found.st_dev, found.st_ino
+        if self._file is None:
+            self._file = file
+        elif file != self._file:
+            raise StoreError(
+                f"{self.name} was deleted or replaced while it was in use; nothing was written:"
+                " put the file back and start again"
+            )
 
     def release(self) -> None:
         """See `Database`."""
