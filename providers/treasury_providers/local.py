@@ -10,10 +10,10 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from treasury.domain.commands import Acquire, ChangeBid, Release
 from treasury.domain.errors import BidTooLow, NoCapacity, OfferGone, Unreachable
@@ -27,6 +27,8 @@ from treasury_providers import local_processes
 from treasury_providers.local_market import PricePath, life
 from treasury_providers.local_settings import ZONES, LocalSettings
 from treasury_providers.local_state import MARK, Ended, Grant, Machine, State
+
+T = TypeVar("T")
 
 REGION: Final = "host"
 # How often the notices that machines have got are looked for.
@@ -105,7 +107,7 @@ class Local:
         clock = self._site.clock
         told: set[str] = set()
         while True:
-            for notice, name in await self._site.offload.run(self._noticed):
+            for notice, name in await self._do(self._noticed):
                 if name not in told:
                     told.add(name)
                     yield notice
@@ -124,7 +126,7 @@ class Local:
 
     async def acquire(self, request: Acquire) -> None:
         """Start machines, or go on starting those that a token has been granted before."""
-        await self._site.offload.run(partial(self._acquire, request))
+        await self._do(partial(self._acquire, request))
 
     def _acquire(self, request: Acquire) -> None:
         with self._order:
@@ -202,7 +204,7 @@ class Local:
 
     async def release(self, request: Release) -> None:
         """End a machine with all of its processes."""
-        await self._site.offload.run(partial(self._release, request))
+        await self._do(partial(self._release, request))
 
     def _release(self, request: Release) -> None:
         with self._order:
@@ -218,7 +220,7 @@ class Local:
 
     async def leases(self) -> Sequence[LeaseSeen]:
         """Every machine that was granted; those that are gone for as long as is remembered."""
-        return await self._site.offload.run(self._leases)
+        return await self._do(self._leases)
 
     def _leases(self) -> list[LeaseSeen]:
         with self._order:
@@ -268,7 +270,7 @@ class Local:
 
     async def rebid(self, request: ChangeBid) -> None:
         """Change the bid of a machine."""
-        await self._site.offload.run(partial(self._rebid, request))
+        await self._do(partial(self._rebid, request))
 
     def _rebid(self, request: ChangeBid) -> None:
         for machine in self._state().machines():
@@ -277,6 +279,14 @@ class Local:
 
     async def close(self) -> None:
         """Nothing is held open; machines go on."""
+
+    async def _do(self, function: Callable[[], T]) -> T:
+        """The result of something that touches files. What could not be written was not done, and
+        may be asked for again: each file is complete or absent."""
+        try:
+            return await self._site.offload.run(function)
+        except OSError as error:
+            raise Unreachable(f"{error.filename or self._site.state}: {error.strerror}") from error
 
     def _state(self) -> State:
         return State(self._site.state)

@@ -8,7 +8,8 @@ import logging
 import re
 import sys
 from collections.abc import MutableMapping
-from typing import Any, Final, TextIO
+from contextlib import suppress
+from typing import Any, Final, TextIO, cast
 
 import msgspec
 import structlog
@@ -57,7 +58,7 @@ def set_up(form: str, stream: TextIO | None = None) -> None:
             clean,
             renderer,
         ],
-        logger_factory=structlog.PrintLoggerFactory(out),
+        logger_factory=structlog.PrintLoggerFactory(cast(TextIO, _Unfailing(out))),
         cache_logger_on_first_use=False,
     )
     root = logging.getLogger()
@@ -65,6 +66,25 @@ def set_up(form: str, stream: TextIO | None = None) -> None:
     root.setLevel(logging.WARNING)
     # It warns of each message that a client was not there for; orders are retained.
     logging.getLogger("amqtt").setLevel(logging.ERROR)
+
+
+class _Unfailing:
+    """A stream whose disk may be full or whose reader may be gone: that costs lines and must not
+    cost the daemon, whose books are elsewhere."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write what can be written."""
+        with suppress(OSError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Pass on what can be passed on."""
+        with suppress(OSError):
+            self._stream.flush()
 
 
 class _Forward(logging.Handler):
