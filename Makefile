@@ -121,9 +121,14 @@ HOLDS ?= 1000000
 # Jobs that are launched on each pretend cloud.
 LAUNCHES ?= 10000
 
+.PHONY: storm
+storm: $(VENV)/.dev ## Throw the daemon into storms worth 20,000 simulated days (a night on two cores)
+	@$(BIN)/treasury storm --seeds $(or $(SEEDS),10000) --days 2
+
 .PHONY: soak
-soak: $(VENV)/.dev ## Kill writers and databases hundreds of times, race holds, launch thousands of machines (hours)
+soak: $(VENV)/.dev ## Kill writers, databases and daemons hundreds of times, race holds, launch thousands of machines (hours)
 	@TREASURY_SOAK_KILLS=$(KILLS) $(BIN)/python -m pytest -q tests/storms/test_ledger_crash.py
+	@TREASURY_SOAK_KILLS=$(KILLS) $(PYTEST) -q tests/e2e/test_daemon_killed.py
 	@PYTHONPATH=. $(BIN)/python tests/benchmarks/ledger.py --race $(HOLDS)
 	@TREASURY_LAUNCHES=$(LAUNCHES) $(BIN)/python -m pytest -q -s tests/contract -k launches
 

@@ -28,6 +28,7 @@ VERBS: Final = {
     "demo": ("treasury.cli.demo", "Watch a daemon at work on this machine, and prove it."),
     "simulate": ("treasury.cli.simulate", "Replay a recorded market with one or more strategies."),
     "sweep": ("treasury.cli.sweep", "Replay a grid of strategies, parameters, markets and seeds."),
+    "storm": ("treasury.cli.storm", "Throw the daemon into every misfortune, from a seed."),
     "report": ("treasury.cli.report", "Write a page about the results of a sweep."),
     "explain": ("treasury.cli.explain", "Why a job waited or ran where it did, and what it cost."),
     "plan": ("treasury.cli.plan", "What a strategy would do now, at what price, why, and what if."),

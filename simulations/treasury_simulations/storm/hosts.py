@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 
 from treasury.domain.errors import StoreError
-from treasury.domain.time import DAY, MINUTE, SECOND
+from treasury.domain.time import DAY, SECOND
 from treasury.domain.turn import Entry
 from treasury.runtime.clocks import Host as Machine
 from treasury.runtime.clocks import SystemClock, SystemDice
@@ -21,12 +21,9 @@ T = TypeVar("T")
 
 # SQLite's own clock counts days from here [Julian days].
 _EPOCH_DAY: Final = 2440587.5
-_RESTART: Final = 60 * SECOND
+_RESTART: Final = 20 * SECOND
 _COMMIT: Final = SECOND // 200
 _SLOW: Final = 30 * SECOND
-# A leader that is silent for longer is deposed. Longer than a real one's: renewing costs most of
-# a quiet day.
-LEASE: Final = 6 * MINUTE
 
 
 class Process(Protocol):
@@ -139,7 +136,7 @@ class FaultyStore:
     def lead(self, holder: str, tick: Callable[[], int]) -> bool:
         """Take or renew the lease."""
         self._up()
-        return self.inner.lead(holder, ttl=LEASE, tick=tick)
+        return self.inner.lead(holder, ttl=self._control.lease, tick=tick)
 
     def close(self) -> None:
         """Release the database."""
@@ -160,6 +157,7 @@ class Control:
         epoch: int,
         seed: int,
         database: Path,
+        lease: int,
         make: Callable[["Control", Here, Machine, FaultyStore, Callable[[], bool]], Process],
     ) -> None:
         self.name, self.loop, self.weather, self.epoch = name, loop, weather, epoch
@@ -172,6 +170,7 @@ class Control:
         self.process: Process | None = None
         self.crashes: list[BaseException] = []
         self.claimed: Callable[[str, str], None] = lambda _who, _what: None
+        self.lease = lease
         self._seed, self._database, self._make = seed, database, make
         self._stores: list[SqlStore] = []
 

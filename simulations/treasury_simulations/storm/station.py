@@ -17,7 +17,7 @@ from treasury.runtime.clocks import Host as Machine
 from treasury.runtime.daemon import Daemon, Options
 from treasury.runtime.reload import Wanted
 from treasury_simulations.storm.broker import MemoryClient
-from treasury_simulations.storm.hosts import LEASE, Control, FaultyStore, Here
+from treasury_simulations.storm.hosts import Control, FaultyStore, Here
 from treasury_simulations.storm.port import CloudPort
 from treasury_simulations.storm.swarm import STRATEGIES, Swarm
 from treasury_simulations.storm.weather import Weather
@@ -123,7 +123,7 @@ def station(world: StormWorld) -> Make:
             wanted,
             {ProviderName(port.name): port for port in ports},
             runner,
-            options=Options(plan_limit=30 * SECOND, quiet_after=20 * MINUTE, lease_ttl=LEASE),
+            options=Options(plan_limit=30 * SECOND, quiet_after=20 * MINUTE, lease_ttl=swarm.lease),
             lead=lead,
             parts=lambda _daemon: buses,
         )

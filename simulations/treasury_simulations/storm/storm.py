@@ -19,10 +19,10 @@ from treasury_simulations.storm.world import StormWorld
 
 # In calm weather, with money and machines, whatever can be done is done by then: as long as the
 # storm was, within these hours.
-CALM_LEAST: Final = 6
+CALM_LEAST: Final = 4
 CALM_MOST: Final = 18
 # After everything was cancelled, all machines are gone and paid for by then.
-GIVEN_UP: Final = 2 * HOUR
+GIVEN_UP: Final = HOUR
 
 
 class Verdict(msgspec.Struct, frozen=True):

@@ -25,7 +25,8 @@ STRATEGIES: Final = ("greedy", "on_demand", "uniform_progress")
 
 class Swarm(msgspec.Struct, frozen=True):
     """One seed's scenario. jobs: by submission, whose instants count from `EPOCH`. heartbeat: of
-    the machines' agents [ns]. controls: how many control nodes there are."""
+    the machines' agents [ns]. controls: how many control nodes there are. lease: how long a leader
+    may be silent [ns]; mostly longer than a real one's: renewing it costs most of a quiet day."""
 
     seed: int
     settings: EngineSettings
@@ -34,6 +35,7 @@ class Swarm(msgspec.Struct, frozen=True):
     strategy: str
     heartbeat: int
     controls: int
+    lease: int
 
 
 def draw(seed: int, hours: int) -> Swarm:
@@ -57,6 +59,7 @@ def draw(seed: int, hours: int) -> Swarm:
         strategy=dice.choice(STRATEGIES),
         heartbeat=dice.choice((2 * MINUTE, 4 * MINUTE)),
         controls=dice.choice((1, 2, 2)),
+        lease=dice.choice((40 * SECOND, 6 * MINUTE, 6 * MINUTE)),
     )
 
 
@@ -107,7 +110,15 @@ def clouds(swarm: Swarm) -> list[Cloud]:
     kinds: tuple[tuple[str, dict[str, Any]], ...] = (
         ("alpha", {"notice_ns": 2 * MINUTE, "grant_delay_ns": 20 * SECOND, "boot_ns": MINUTE}),
         ("beta", {"listing_lag_ns": 90 * SECOND, "boot_ns": 3 * MINUTE, "notice_ns": 30 * SECOND}),
-        ("gamma", {"bids": True, "honours_tokens": False, "billing_step_ns": MINUTE}),
+        (
+            "gamma",
+            {
+                "bids": True,
+                "honours_tokens": False,
+                "billing_step_ns": MINUTE,
+                "listing_lag_ns": MINUTE,
+            },
+        ),
     )
     return [_cloud(name, Capabilities(**how), dice, swarm.seed) for name, how in kinds]
 

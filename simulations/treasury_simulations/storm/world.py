@@ -57,7 +57,7 @@ class StormWorld:
             )
         run = make(self)
         self.controls = [
-            Control(name, self.loop, weather, EPOCH, swarm.seed, database, run)
+            Control(name, self.loop, weather, EPOCH, swarm.seed, database, swarm.lease, run)
             for name in ("left", "right")[: swarm.controls]
         ]
         if swarm.controls > 1:
