@@ -5,6 +5,7 @@ nothing. The client id carries the epoch, so that a deposed daemon and its succe
 each other out for ever. Never falls back to plaintext.
 """
 
+import asyncio
 import ssl
 from collections.abc import Callable, Sequence
 from random import Random
@@ -65,6 +66,10 @@ class BusClient:
                     async for message in client.messages:
                         heard(message.topic.value, bytes(message.payload))
             except (aiomqtt.MqttError, OSError, ssl.SSLError) as error:
+                task = asyncio.current_task()
+                if task is not None and task.cancelling():
+                    # A goodbye that fails must not hide that we were told to go.
+                    raise asyncio.CancelledError from error
                 self.fault = f"{self._address.host}:{self._address.port}: {error}"
             finally:
                 self._client, self.up_since = None, None
