@@ -21,7 +21,7 @@ from treasury_strategies.deadline_base import Back
 from treasury_strategies.deadline_contention import by_value, is_short
 from treasury_strategies.deadline_guard import Guard, guard, moves_between
 from treasury_strategies.deadline_policy import Costs, PoolTerms, Position, step_of, weigh
-from treasury_strategies.deadline_tables import Demand, Tables
+from treasury_strategies.deadline_tables import FEW, Demand, Tables
 from treasury_strategies.deadline_wide import Wide
 from treasury_strategies.patient import PatientSettings
 from treasury_strategies.queue import Entry, Walk
@@ -126,6 +126,7 @@ class Deadline(Wide):
             memo.interruptions = view.interruptions
             memo.offer = None if view.placement is None else view.placement.offer
         self._memos = memos
+        self.fleet = len(memos) > FEW
         self.tables.begin(list(memos))
 
     def queued(self, walk: Walk, view: JobView, entry: Entry) -> Arc | None:

@@ -13,7 +13,7 @@ from treasury.forecast.forecaster import Forecaster
 from treasury_strategies.deadline_policy import POOLS, PoolTerms, Position, Solved, solve_for
 
 # Up to this many jobs with deadlines each have a table of their own.
-_FEW = 2
+FEW = 2
 # Jobs share a table when times left fall between the same powers of this, from some steps on.
 _LEFT_RATIO, _LEFT_LEAST = 1.5, 8.0
 # A shared table is solved for slack up to the next power of this.
@@ -66,7 +66,7 @@ class Tables:
 
     def begin(self, jobs: list[JobId]) -> None:
         """The jobs that have deadlines at present; of others nothing is kept."""
-        self._few = len(jobs) <= _FEW
+        self._few = len(jobs) <= FEW
         self._own = {job: self._own[job] for job in jobs if job in self._own and self._few}
         if not jobs:
             self._shared.clear()

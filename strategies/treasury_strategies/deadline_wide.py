@@ -24,6 +24,8 @@ from treasury_strategies.queue import Entry, Walk
 if TYPE_CHECKING:
     from treasury_strategies.deadline_curve import Choice, Curve
 
+# In a fleet more spot pools than this are many: there others' jobs decide what is there.
+_MANY: Final = 3
 # Of a short time ahead less is counted on, since a market may do much worse than expected in it: of
 # this many hours one half. Chosen on a fleet of 2,000 jobs.
 _UNSURE: Final = 4.0
@@ -60,23 +62,26 @@ class Price(NamedTuple):
 
 
 class Wide(Backed):
-    """Adds choosing among many pools. forecaster: of the pools' price levels."""
+    """Adds choosing among many pools. forecaster: of the pools' price levels. fleet: whether more
+    jobs than a few have deadlines now."""
 
     forecaster: Forecaster
     rooms: Rooms
     curves: dict[tuple[Fit, float, int], tuple[int, "Curve"]]
+    fleet = False
 
     def look(self, snapshot: Snapshot, spot: list[OfferView]) -> None:
         """Learn where there is room, if there are pools enough for anybody to need that."""
-        if len(spot) > POOLS:
+        if len(spot) > _MANY:
             sizes = {v.spec.requirement.nodes: None for v in snapshot.jobs if v.spec.deadline}
             self.rooms.see(snapshot.now, spot, sizes)
 
     def is_wide(self, entry: Entry) -> bool:
-        """Whether more spot offers fit a job than a chain can hold."""
-        fit = entry.fit
-        return len(fit.opportunities) > POOLS and (
-            sum(member.offer.tenure is Tenure.SPOT for member in fit.opportunities) > POOLS
+        """Whether more spot offers fit a job than a chain can hold; in a fleet, than a few."""
+        pools = entry.fit.opportunities
+        most = _MANY if self.fleet else POOLS
+        return len(pools) > most and (
+            sum(member.offer.tenure is Tenure.SPOT for member in pools) > most
         )
 
     def price(self, walk: Walk, view: JobView, entry: Entry, deadline: int) -> Price:
