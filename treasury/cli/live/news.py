@@ -88,7 +88,7 @@ def _what(fact: Fact) -> str:
 
 
 _STOPS: Final = {
-    "preempted": "preempted at a checkpoint, for what is worth more",
+    "preempted": "preempted at a checkpoint",
     "migration": "checkpoint, to go on elsewhere",
     "budget": "checkpoint, its budget pays no further",
     "interrupted": "checkpoint before the machine goes",

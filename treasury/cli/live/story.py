@@ -43,7 +43,7 @@ parent = "lab"
 
 [[budget]]
 cost_centre = "sweeps"
-amount = "2.60 USD"
+amount = "2.40 USD"
 parent = "lab"
 
 [provider.{market}]
@@ -152,11 +152,15 @@ def acts(cast: Cast) -> list[Act]:
     """The story, in order."""
     first = [cast.job("sweep-1", 32, centre="sweeps")]
     first += [cast.job(f"train-{n}", 22 + 3 * n) for n in range(1, 8)]
-    first += [cast.job(f"eval-{n}", 14) for n in range(1, 4)]
-    urgent = cast.job("urgent", 15, priority=100)
+    first += [cast.job(f"eval-{n}", 14) for n in (1, 2)]
+    urgent = [cast.job(f"urgent-{n}", 15, priority=100) for n in (1, 2)]
     return [
-        Act(0, "eleven jobs for nine machines", lambda daemon: _submit(daemon.client, first)),
-        Act(10, "an urgent job comes", lambda daemon: _submit(daemon.client, [urgent])),
+        Act(0, "ten jobs for nine machines", lambda daemon: _submit(daemon.client, first)),
+        Act(
+            10,
+            "two urgent jobs, and nothing is free",
+            lambda daemon: _submit(daemon.client, urgent),
+        ),
         Act(18, "an operator migrates a job", lambda daemon: _migrate(daemon.client)),
         Act(28, "the daemon is killed, and started again", _kill),
         Act(46, "sweeps gets 5 USD more", lambda daemon: _top_up(daemon.client)),
