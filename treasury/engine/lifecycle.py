@@ -25,8 +25,7 @@ def granted(draft: Draft, event: e.AcquireGranted) -> None:
     if placement is None or placement.token != event.token:
         draft.emit(e.Discrepancy(f"granted machines nobody asked for: {event.machines}"))
         return
-    first = draft.book.leases[placement.leases[0]]
-    if first.state not in (LeaseState.REQUESTED, LeaseState.UNRESOLVED):
+    if _state(draft, placement) not in (LeaseState.REQUESTED, LeaseState.UNRESOLVED):
         return
     draft.emit(e.LeasesGranted(placement.id, event.machines, event.at, event.rate))
     if not placement.open:
@@ -39,8 +38,7 @@ def declined(draft: Draft, event: e.AcquireDeclined) -> None:
     placement = book.placements.get(event.placement)
     if placement is None:
         return
-    lease = book.leases[placement.leases[0]]
-    if lease.state not in (LeaseState.REQUESTED, LeaseState.UNRESOLVED):
+    if _state(draft, placement) not in (LeaseState.REQUESTED, LeaseState.UNRESOLVED):
         return
     for lease_id in placement.leases:
         void_holds(draft, book.leases[lease_id])
@@ -65,8 +63,15 @@ def unknown(draft: Draft, event: e.AcquireUnknown) -> None:
     placement = draft.book.placements.get(event.placement)
     if placement is None:
         return
-    if draft.book.leases[placement.leases[0]].state is LeaseState.REQUESTED:
+    if _state(draft, placement) is LeaseState.REQUESTED:
         draft.emit(e.LeasesUnresolved(placement.id, event.at))
+
+
+def _state(draft: Draft, placement: PlacementRecord) -> LeaseState | None:
+    """Where a request stands: its leases are granted or declined together, so the first tells. None
+    when that one has ended already: the word about the request comes late."""
+    first = draft.book.leases.get(placement.leases[0])
+    return None if first is None else first.state
 
 
 def ready(draft: Draft, event: e.MachineReady) -> None:
