@@ -26,7 +26,8 @@ CALL_SECONDS: Final = 25.0
 _WAIT_SECONDS: Final = 60.0
 # Listings of a whole project take several pages in one go.
 _PAGES_SECONDS: Final = 120.0
-_LAUNCH_THREADS: Final = 16
+# Each pool has clients of its own, and their HTTP library keeps ten connections.
+_LAUNCH_THREADS: Final = 10
 _POLL_THREADS: Final = 8
 _SCOPES: Final = ("https://www.googleapis.com/auth/cloud-platform",)
 
@@ -53,7 +54,7 @@ class Door:
         """Call a method that changes something; its answer. Raises ProviderError."""
 
         def call() -> Any:
-            return self._call(client, method, request)
+            return self._call("launch", client, method, request)
 
         with translated(self._site.clock, changes=True):
             return await self._launching.run(call, seconds=_WAIT_SECONDS, changes=True)
@@ -62,7 +63,7 @@ class Door:
         """Call a method that only asks, beside the launches it is about."""
 
         def call() -> Any:
-            return self._call(client, method, request)
+            return self._call("launch", client, method, request)
 
         with translated(self._site.clock, changes=False):
             return await self._launching.run(call, seconds=_WAIT_SECONDS, changes=False)
@@ -71,7 +72,7 @@ class Door:
         """Call a method that only asks. Raises ProviderError."""
 
         def call() -> Any:
-            return self._call(client, method, request)
+            return self._call("poll", client, method, request)
 
         return await self._poll(call, _WAIT_SECONDS)
 
@@ -80,7 +81,7 @@ class Door:
         hole in the listing, which it reports beside the rest."""
 
         def call() -> list[Any]:
-            pages = list(self._call(client, method, request).pages)
+            pages = list(self._call("poll", client, method, request).pages)
             for page in pages:
                 _whole(page)
             return pages
@@ -140,21 +141,23 @@ class Door:
         with translated(self._site.clock, changes=False):
             return await self._polling.run(call, seconds=seconds, changes=False)
 
-    def _call(self, client: str, method: str, request: Any) -> Any:
-        """In a thread: the SDK's method, once."""
-        return getattr(self._client(client), method)(request, timeout=CALL_SECONDS, retry=None)
+    def _call(self, pool: str, client: str, method: str, request: Any) -> Any:
+        """In a thread of a pool: the SDK's method, once."""
+        found = self._client(pool, client)
+        return getattr(found, method)(request, timeout=CALL_SECONDS, retry=None)
 
-    def _client(self, name: str) -> Any:
+    def _client(self, pool: str, name: str) -> Any:
+        key = f"{pool}/{name}"
         with self._lock:
-            if name not in self._clients:
+            if key not in self._clients:
                 kind = getattr(self.sdk, name, None)
                 if kind is None:
                     raise NotPermitted(f"this google-cloud-compute has no {name}: update it")
-                self._clients[name] = kind(
+                self._clients[key] = kind(
                     credentials=self._sign_in(),
                     client_options={"api_endpoint": self._settings.endpoint},
                 )
-            return self._clients[name]
+            return self._clients[key]
 
     def _sign_in(self) -> Any:
         """In a thread, under the lock: credentials are looked for on disk and on the network."""
