@@ -15,6 +15,8 @@ from treasury.domain.money import NANO
 from treasury.domain.plan import Place
 from treasury.domain.time import HOUR, MINUTE, SECOND
 from treasury.ledger.chart import expense
+from treasury_providers.azure.prices import _read as azure_row
+from treasury_providers.gcp.catalogue import _rate as google_rate
 
 
 def asked(table: Table) -> Acquire:
@@ -187,3 +189,28 @@ def test_prices_in_another_unit_are_not_believed():
     assert "times at once" in rejected.why
     assert table.book.offers[A.id].rate == NANO
     assert table.now + SECOND > table.book.offers[A.id].observed_at
+
+
+@pytest.mark.parametrize("currency", ["USD", "EUR", ""])
+def test_prices_in_another_currency_are_no_prices(currency):
+    """A row in euro, or in no currency at all, is not read as dollars, on Azure as on Google."""
+    row = {
+        "meterName": "ND96 Spot",
+        "skuName": "ND96 Spot",
+        "productName": "Virtual Machines ND Series",
+        "armRegionName": "westeurope",
+        "unitOfMeasure": "1 Hour",
+        "currencyCode": currency,
+        "retailPrice": 2.5,
+        "armSkuName": "Standard_ND96",
+    }
+    found = azure_row(row, "westeurope", HOUR)
+    price = {"usageUnit": "h", "tieredRates": [{"unitPrice": {"units": "3"}}]}
+    price["tieredRates"][0]["unitPrice"]["currencyCode"] = currency
+    rate = google_rate({"pricingInfo": [{"pricingExpression": price}]})
+    if currency == "USD":
+        assert found[3] == 5 * NANO // 2
+        assert rate == 3 * NANO
+    else:
+        assert found is None
+        assert rate == 0
