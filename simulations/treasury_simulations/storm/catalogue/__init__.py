@@ -5,12 +5,21 @@ One file a group. `covered` names what covers a fault: `storm:NAME`, a fault tha
 """
 
 import tomllib
+from collections import Counter
+from collections.abc import Sequence
 from importlib.resources import files
 from typing import Final
 
 import msgspec
 
 GROUPS: Final = ("provider", "database", "broker", "process", "clock", "hostile", "operator")
+
+_WORDS: Final = {
+    "storm": "storms",
+    "end-to-end": "end-to-end tests",
+    "contract": "contract tests",
+    "unit": "unit tests",
+}
 
 
 class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -22,10 +31,9 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     covered: tuple[str, ...] = ()
 
     @property
-    def how(self) -> str:
-        """How it is covered: by storm, contract test, end-to-end test or unit test."""
-        kinds = {_kind(name): None for name in self.covered}
-        return ", ".join(kinds)
+    def how(self) -> tuple[str, ...]:
+        """How it is covered: by storm, contract, end-to-end, unit or other tests."""
+        return tuple(dict.fromkeys(_kind(name) for name in self.covered))
 
 
 class Group(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -59,13 +67,19 @@ def page() -> str:
         "What can go wrong, what is to happen then, and what shows that it does. Made from the",
         "catalogue in `treasury_simulations/storm/catalogue` by `treasury storm --catalogue`.",
     ]
-    total = 0
-    for group in catalogue():
+    groups = catalogue()
+    lines += ["", *_summary([fault for group in groups for fault in group.fault])]
+    for group in groups:
         lines += ["", f"## {group.title} ({len(group.fault)})", ""]
         lines += ["| | What happens | What is to follow | Shown by |", "|---|---|---|---|"]
         for fault in group.fault:
             shown = "<br>".join(f"`{name}`" for name in fault.covered)
             lines.append(f"| {fault.code} | {fault.what} | {fault.expected} | {shown} |")
-        total += len(group.fault)
-    lines += ["", f"{total} faults in all.", ""]
-    return "\n".join(lines)
+    return "\n".join([*lines, ""])
+
+
+def _summary(faults: Sequence[Fault]) -> list[str]:
+    """How many there are, and how many of them each kind of test shows."""
+    kinds = Counter(kind for fault in faults for kind in fault.how)
+    shown = ", ".join(f"{kinds[kind]} by {words}" for kind, words in _WORDS.items())
+    return [f"{len(faults)} faults: {shown}; most by more than one."]
