@@ -12,7 +12,10 @@ import pytest
 from treasury.config import default_path
 from treasury.config.decode import Problem, decode
 from treasury.config.sections import (
+    ApiSection,
     BudgetSection,
+    BusSection,
+    DaemonSection,
     DeadlineSection,
     DemandModel,
     EngineSection,
@@ -29,6 +32,9 @@ SECTIONS = (
     BudgetSection,
     WindowSection,
     ProviderSection,
+    DaemonSection,
+    BusSection,
+    ApiSection,
     SimulationSection,
     DemandModel,
     DeadlineSection,

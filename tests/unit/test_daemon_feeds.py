@@ -179,7 +179,7 @@ def test_a_strategy_that_fails_is_asked_again():
 
 
 class _Slow:
-    """An offload that takes its time for the first answers."""
+    """An offload that takes its time for the first calls; the very first one teaches."""
 
     def __init__(self, clock: LoopClock, *waits: int) -> None:
         self.clock, self.waits = clock, list(waits)
@@ -202,7 +202,7 @@ def test_an_answer_that_comes_too_late_is_thrown_away():
 
     async def work(loop):
         rig = Rig(loop, options=Options(plan_limit=MINUTE))
-        slow: Offload = _Slow(rig.clock, 5 * MINUTE)
+        slow: Offload = _Slow(rig.clock, 0, 5 * MINUTE)
         rig.launch()
         rig.daemon.host = msgspec.structs.replace(rig.daemon.host, planning=slow)
         await rig.daemon.ready.wait()
@@ -224,7 +224,7 @@ def test_a_question_an_earlier_process_asked_is_answered_after_the_restart():
         first = Rig(loop)
         first.launch()
         first.daemon.host = msgspec.structs.replace(
-            first.daemon.host, planning=_Slow(first.clock, HOUR)
+            first.daemon.host, planning=_Slow(first.clock, 0, HOUR)
         )
         await first.daemon.ready.wait()
         await first.agent.submit(first.job())

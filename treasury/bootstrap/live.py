@@ -189,6 +189,7 @@ def make_daemon(
         options=Options(
             plan_limit=daemon.plan_limit,
             quiet_after=daemon.quiet_after,
+            memory=daemon.memory,
             lease_ttl=daemon.lease,
             grace=daemon.grace,
             adopt=orders.adopt,

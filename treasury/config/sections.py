@@ -31,7 +31,7 @@ from treasury.config.units import (
 from treasury.domain.budget import Mode, Period
 from treasury.domain.market import Tenure
 from treasury.domain.settings import EngineSettings
-from treasury.domain.time import MINUTE, SECOND
+from treasury.domain.time import DAY, MINUTE, SECOND
 
 _ENGINE = EngineSettings()
 
@@ -184,6 +184,7 @@ class DaemonSection(msgspec.Struct, frozen=True, kw_only=True):
     conduct: Mode = Mode.ENFORCE
     plan_limit: Span = MINUTE
     quiet_after: Span = 10 * MINUTE
+    memory: Duration = 14 * DAY
     lease: Span = 15 * SECOND
     grace: Duration = 10 * SECOND
     log: LogFormat = LogFormat.TEXT

@@ -9,7 +9,7 @@ simulation.
 from treasury.engine.book import Book
 from treasury.engine.core import step
 from treasury.engine.planning import snapshot
-from treasury.engine.recall import Recalled, recall
+from treasury.engine.recall import Recalled, Recollection, recall
 from treasury.engine.reduce import replay
 
-__all__ = ["Book", "Recalled", "recall", "replay", "snapshot", "step"]
+__all__ = ["Book", "Recalled", "Recollection", "recall", "replay", "snapshot", "step"]

@@ -25,26 +25,41 @@ class Recalled(NamedTuple):
     asked: Snapshot | None
 
 
-def recall(entries: Iterable[Entry], strategy: Strategy, *, since: int = 0) -> Recalled:
-    """Rebuild the book and teach a new strategy what an earlier one saw.
+class Recollection:
+    """A journal read bit by bit, and what a new strategy is taught by it.
 
-    Its answers are thrown away: what came of them is in the journal. An open question is not asked:
-    that is the caller's to do. since [ns]: older questions are left out; for strategies that forget
-    it saves time, and what they know then differs by what they would have forgotten.
+    Its answers are thrown away: what came of them is in the journal. An open question (`asked`) is
+    not put to it: that is the caller's to do. since [ns]: older questions are left out; for
+    strategies that forget it saves time, and what they know then differs by what they would have
+    forgotten.
     """
-    book, asked = Book(), None
-    for entry in entries:
-        for fact in entry.facts:
-            if asked is not None and type(fact) is PlanTaken and fact.version == asked.version:
-                _ask(strategy, asked)
-                asked = None
-        take(book, entry)
-        if entry.propose is not None:
-            asked = snapshot(book, entry.at) if entry.at >= since else None
-    return Recalled(book, asked)
+
+    def __init__(self, strategy: Strategy, *, since: int = 0) -> None:
+        self.book = Book()
+        self.asked: Snapshot | None = None
+        self._strategy, self._since = strategy, since
+
+    def read(self, entries: Iterable[Entry]) -> None:
+        """Take the next entries of the journal."""
+        for entry in entries:
+            for fact in entry.facts:
+                asked = self.asked
+                if asked is not None and type(fact) is PlanTaken and fact.version == asked.version:
+                    self._ask(asked)
+                    self.asked = None
+            take(self.book, entry)
+            if entry.propose is not None:
+                young = entry.at >= self._since
+                self.asked = snapshot(self.book, entry.at) if young else None
+
+    def _ask(self, asked: Snapshot) -> None:
+        # Where it fails it failed then, too, and no money is at stake.
+        with suppress(Exception):
+            self._strategy.propose(asked)
 
 
-def _ask(strategy: Strategy, asked: Snapshot) -> None:
-    # Where it fails it failed then, too, and no money is at stake.
-    with suppress(Exception):
-        strategy.propose(asked)
+def recall(entries: Iterable[Entry], strategy: Strategy, *, since: int = 0) -> Recalled:
+    """Rebuild the book and teach a new strategy what an earlier one saw: see `Recollection`."""
+    whole = Recollection(strategy, since=since)
+    whole.read(entries)
+    return Recalled(whole.book, whole.asked)

@@ -33,6 +33,7 @@ from treasury.runtime.outbox import Outbox
 from treasury.runtime.pacing import Gate
 from treasury.runtime.planner import Planner
 from treasury.runtime.reload import Reloader, Wanted, configure
+from treasury.runtime.teaching import MEMORY, Teacher
 
 # A runner's calls are our own broker's business.
 _RUNNER_CALLS: Final = 60_000
@@ -53,7 +54,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     plan_limit: the longest a strategy may think. quiet_after: a stream of quotes silent for longer
     is opened anew. lease_ttl: of the leader's lease. grace: how long calls under way may finish
     when it is told to stop. adopt: believe the first listing of each provider, whatever it says.
-    conduct: how plans are treated, until somebody decides otherwise.
+    conduct: how plans are treated, until somebody decides otherwise. memory: how far back a new
+    strategy is asked again what was asked before, so that it knows what an earlier one knew.
     """
 
     plan_limit: int = MINUTE
@@ -62,6 +64,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     grace: int = 10 * SECOND
     adopt: bool = False
     conduct: Mode = Mode.ENFORCE
+    memory: int = MEMORY
 
 
 def _nobody() -> str:
@@ -165,6 +168,7 @@ class Daemon:
             # How far the wall clock is ahead of the one that is followed.
             "clock_ahead": round(getattr(self.host.clock, "skew", 0) / SECOND, 3),
             "strategy_late": age(self.planner.late) if ready else None,
+            "strategy_learns": ready and self.planner.learning,
             "providers": {
                 str(name): {
                     "listed": age(self.listings[name].looked_at),
@@ -247,8 +251,9 @@ class Daemon:
                 observer,
             )
         strategy = self._wanted.make_strategy()
+        teacher = Teacher(self.store, clock, host.storage, host.planning, observer, options.memory)
         self.planner = Planner(
-            agent, strategy, options.plan_limit, clock, dice, host.planning, observer
+            agent, strategy, teacher, options.plan_limit, clock, dice, host.planning, observer
         )
         self.reloader = Reloader(
             self._wanted,

@@ -143,7 +143,7 @@ class Reloader:
         strategy = wanted.make_strategy() if wanted.strategy != old.strategy else None
         await configure(self._agent, wanted)
         if strategy is not None:
-            self._planner.strategy = strategy
+            self._planner.exchange(strategy)
         self.wanted = wanted
         return changes
 
