@@ -151,6 +151,23 @@ def test_while_one_outcome_is_unknown_nothing_new_is_asked_of_that_provider():
     play(work)
 
 
+def test_where_tokens_are_honoured_an_unknown_outcome_keeps_nobody_waiting():
+    """A repeated request cannot take a second machine there: the next one goes out at once."""
+
+    async def work(loop):
+        market = Market(LoopClock(loop), honours_tokens=True)
+        rig = await Rig(loop, market=market).start()
+        market.fail("acquire", RuntimeError("what was that"))
+        await rig.agent.submit(rig.job("a"))
+        await rig.until(lambda: rig.facts(LeasesUnresolved))
+        began = rig.clock.now()
+        await rig.agent.submit(rig.job("b"))
+        await rig.until(lambda: len(rig.market.held) == 1)
+        assert rig.clock.now() - began < 5 * SECOND
+
+    play(work)
+
+
 def test_a_release_is_tried_until_it_succeeds():
     """Whatever goes wrong, the machine is given back in the end; gone already is success."""
 

@@ -234,7 +234,10 @@ class Dispatcher:
         now, gate = self._clock.now(), self._gates.get(command.provider)
         offer = self._agent.book.offers.get(command.offer)
         lag = 0 if offer is None else offer.offer.capabilities.listing_lag_ns
-        if gate is not None:
+        provider = self._providers.get(command.provider)
+        # Where a token makes a second request harmless, others need not wait for this one's end.
+        foggy = provider is None or not provider.capabilities.honours_tokens
+        if gate is not None and foggy:
             gate.fog = max(gate.fog, now + 2 * lag + FOG)
         self._agent.put(AcquireUnknown(command.placement, now), partial(self._mark, row))
         self.poke(command.provider)
