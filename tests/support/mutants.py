@@ -1,12 +1,13 @@
 """Planted bugs: the daemon with one mistake each, which storms have to find."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
 
-from treasury.bus import views
+from treasury.bus import orders, views
 from treasury.domain import events as e
 from treasury.domain.commands import Acquire
 from treasury.domain.errors import NoCapacity
@@ -14,7 +15,6 @@ from treasury.domain.lease import LeaseState
 from treasury.engine import core, lifecycle, market, metering, reconcile
 from treasury.engine.draft import Draft
 from treasury.node.fuse import Fuse
-from treasury.runtime import dispatch
 from treasury.runtime.dispatch import Dispatcher
 from treasury.runtime.leadership import Leadership
 from treasury.runtime.listing import Listing
@@ -138,6 +138,9 @@ def _gang_half_placed(to: Any) -> None:
         lifecycle.ready(draft, event)
 
     to.setitem(core._HANDLERS, e.MachineReady, ready)
+    # Nor does the bus wait until all of them have an address.
+    work = orders._work
+    to.setattr(orders, "_work", lambda *of: (replace(work(*of)[0], peers=()), True))
 
 
 def _one_listing_proves(to: Any) -> None:
@@ -152,7 +155,7 @@ def _one_listing_proves(to: Any) -> None:
 
 def _release_tried_once(to: Any) -> None:
     """A machine that could not be given back is not given back again."""
-    to.setattr(dispatch, "TRIES", 1)
+    to.setattr(Dispatcher, "_current", lambda self, command, known: False)
     to.setattr(Listing, "_release_again", lambda self, seen: None)
 
 
@@ -161,7 +164,12 @@ def _orphans_ignored(to: Any) -> None:
     see = reconcile.see_leases
 
     def known_only(draft: Draft, event: Any) -> None:
-        known = tuple(item for item in event.leases if item.lease in draft.book.leases)
+        leases = draft.book.leases
+        known = tuple(
+            item
+            for item in event.leases
+            if item.lease in leases and leases[item.lease].machine in ("", item.machine)
+        )
         see(draft, msgspec.structs.replace(event, leases=known))
 
     to.setitem(core._HANDLERS, e.SeeLeases, known_only)
@@ -236,5 +244,5 @@ MUTANTS = (
     Mutant("the meter stops", _meter_stops, ()),
     Mutant("settled when the end is learned", _settled_when_learned, ("pool_taken",)),
     Mutant("an unresolved request unheld", _unresolved_unheld, ("late_answer",)),
-    Mutant("acknowledged before the commit", _acknowledged_before_commit, ("killed",)),
+    Mutant("acknowledged before the commit", _acknowledged_before_commit, ("killed", "store_down")),
 )

@@ -10,7 +10,7 @@ from treasury.domain.job import JobState
 from treasury.domain.market import Capabilities
 from treasury.domain.money import MICRO, NANO
 from treasury.domain.plan import Place, Rebid, Why
-from treasury.domain.time import HOUR
+from treasury.domain.time import HOUR, MINUTE
 from treasury.engine import snapshot
 
 
@@ -181,3 +181,23 @@ def test_a_silent_machine_is_given_back():
     table.turn(e.MachineReleased(1, HOUR, "i-1"))
     assert not table.book.leases and not table.book.ledger.holds
     table.check()
+
+
+def test_a_machine_that_nobody_paid_ahead_is_charged_until_its_fuse():
+    """Found gone after hours in which nobody metered it, a machine is charged for as long as it was
+    paid ahead; one that a listing still shows is charged for all of it."""
+    for shown in (False, True):
+        table = Table()
+        table.run()
+        token = table.book.placements[1].token
+        table.turn(e.Wake(), at=10 * HOUR)
+        if shown:
+            seen = e.LeaseSeen(1, 1, "i-1", 0, NANO, token, ready=True)
+            table.turn(e.SeeLeases("aws", (seen,), 10 * HOUR))
+        for later in (10 * HOUR + MINUTE, 10 * HOUR + 4 * MINUTE):
+            table.turn(e.SeeLeases("aws", (), later), at=later)
+        spent = table.book.ledger.account("expenses:gpu:team:aws").balance
+        assert not table.book.leases
+        # Paid ahead from the start for two hours; or seen until the first listing without it.
+        assert spent == (10 * MICRO + MICRO // 60 + 1 if shown else 2 * MICRO)
+        table.check()

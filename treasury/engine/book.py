@@ -46,7 +46,8 @@ class OfferRecord(msgspec.Struct):
 class LeaseRecord(msgspec.Struct):
     """A machine. accrued is the exact sum of rate x time [nano-USD/h x ns] up to `rated_until`;
     charge what has been posted [micro-USD]; holds the open hold of each level. missing_since: when
-    the provider's listing first left it out, 0 while it is listed."""
+    the provider's listing first left it out, 0 while it is listed. unsure_from: until when it was
+    paid ahead before a time in which nobody metered it, 0 once a listing shows it after that."""
 
     id: LeaseId
     placement: PlacementId
@@ -65,6 +66,7 @@ class LeaseRecord(msgspec.Struct):
     holds: tuple[int, ...] = ()
     cause: str = ""
     missing_since: int = 0
+    unsure_from: int = 0
 
 
 class PlacementRecord(msgspec.Struct):

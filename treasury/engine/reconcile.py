@@ -51,7 +51,7 @@ def see_leases(draft: Draft, event: e.SeeLeases) -> None:
 
 def _follow(draft: Draft, lease: LeaseRecord, item: e.LeaseSeen) -> None:
     """Take over what a listing says of a machine we hold: that it has booted, or has ended."""
-    if lease.missing_since:
+    if lease.missing_since or lease.unsure_from:
         draft.emit(e.LeaseMissing(lease.id, 0))
     if item.ended_at is not None:
         if lease.state in _HELD:
@@ -75,6 +75,8 @@ def _missing(draft: Draft, lease: LeaseRecord, at: int) -> None:
     if at - known_at <= lag:
         return
     since = lease.missing_since
+    # One that nobody paid ahead has ended by its fuse, whenever that is noticed.
+    ended_at = min(since, lease.unsure_from or book.funded_until(lease))
     if not since:
         draft.emit(e.LeaseMissing(lease.id, at))
         return
@@ -84,9 +86,9 @@ def _missing(draft: Draft, lease: LeaseRecord, at: int) -> None:
         lifecycle.declined(draft, e.AcquireDeclined(placement.id, "NoCapacity", at))
     elif lease.state in _HELD:
         draft.emit(e.Discrepancy(f"ghost {lease.machine}: counted as lost"))
-        lifecycle.lost(draft, e.MachineLost(lease.id, since, "ghost"))
+        lifecycle.lost(draft, e.MachineLost(lease.id, ended_at, "ghost"))
     else:
-        lifecycle.released(draft, e.MachineReleased(lease.id, since))
+        lifecycle.released(draft, e.MachineReleased(lease.id, ended_at))
 
 
 def _adopt(draft: Draft, found: list[e.LeaseSeen]) -> None:

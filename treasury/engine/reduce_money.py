@@ -173,6 +173,9 @@ def _lease_metered(book: Book, fact: e.LeaseMetered) -> None:
     job = book.jobs.get(lease.job)
     if job is not None:
         job.cost += fact.charge - lease.charge
+    if fact.until > book.funded_until(lease) and not lease.unsure_from:
+        # Nobody kept its fuse from burning down: it may have ended by then.
+        lease.unsure_from = book.funded_until(lease)
     lease.rated_until = fact.until
     lease.accrued = fact.accrued
     lease.charge = fact.charge

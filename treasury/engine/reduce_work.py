@@ -118,7 +118,10 @@ def _lease_ready(book: Book, fact: e.LeaseReady) -> None:
 
 
 def _lease_missing(book: Book, fact: e.LeaseMissing) -> None:
-    book.leases[fact.lease].missing_since = fact.since
+    lease = book.leases[fact.lease]
+    lease.missing_since = fact.since
+    if not fact.since:
+        lease.unsure_from = 0
 
 
 def _lease_releasing(book: Book, fact: e.LeaseReleasing) -> None:

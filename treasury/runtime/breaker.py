@@ -58,6 +58,7 @@ def has_news(book: Book, provider: ProviderName, seen: Sequence[LeaseSeen]) -> b
         elif (
             item.ended_at is not None
             or lease.missing_since
+            or lease.unsure_from
             or lease.state in (LeaseState.REQUESTED, LeaseState.UNRESOLVED)
             or (item.ready and lease.state is LeaseState.GRANTED)
         ):

@@ -16,6 +16,7 @@ from treasury.engine import Book, replay
 from treasury.engine.reduce import take
 from treasury.store.sql import SqlStore
 from treasury.store.verify import verify
+from treasury_simulations.meter import micros
 from treasury_simulations.storm.cloud import Cloud, Machine
 from treasury_simulations.storm.hosts import set_clock
 from treasury_simulations.storm.nodes import JobsTruth
@@ -23,6 +24,10 @@ from treasury_simulations.storm.nodes import JobsTruth
 # A machine nobody knows may live for this long while a daemon is up and reaches its cloud: two
 # rounds of listings and a release that is tried again.
 UNKNOWN_MAX: Final = 10 * MINUTE
+# An end that was told so often is known: a daemon may die before it has written down the first.
+_TOLD: Final = 5
+# A machine that is given back is gone by then, however often that fails at first.
+LEAVING_MAX: Final = 30 * MINUTE
 # A machine that is out of reach is given back while its job begins elsewhere: for so long both may
 # be at work, and only the later one's checkpoints count.
 TWICE_MAX: Final = 20 * MINUTE
@@ -74,15 +79,22 @@ class Checks:
     by hand only have to go."""
 
     def __init__(
-        self, clouds: Iterable[Cloud], jobs: JobsTruth, database: Path, clock: Callable[[], int]
+        self,
+        clouds: Iterable[Cloud],
+        jobs: JobsTruth,
+        database: Path,
+        clock: Callable[[], int],
+        ahead: int,
     ) -> None:
+        """ahead: how long machines are paid ahead [ns]."""
         self.clouds, self.jobs = list(clouds), jobs
         self.money = Money(database)
-        self._database, self._clock = database, clock
+        self._database, self._clock, self._ahead = database, clock, ahead
         self._book = Book()
         self._reader: SqlStore | None = None
         self._seen: dict[str, int] = {}
         self._twice: dict[str, int] = {}
+        self._leaving: dict[str, int] = {}
         # What clouds tell: granted twice; called by a daemon that does not lead.
         self.doubled: list[str] = []
         self.usurped: list[str] = []
@@ -175,8 +187,17 @@ class Checks:
         living = {m.name: m for cloud in self.clouds for m in cloud.machines.values()}
         if healthy_since is None or not living:
             self._seen.clear()
+            self._leaving.clear()
             return
         unknown = {name for name, m in living.items() if not _belongs(self._book, m)}
+        leaving = {name for name, m in living.items() if _leaves(self._book, m)}
+        self._leaving = {name: self._leaving.get(name, now) for name in sorted(leaving)}
+        for name, since in self._leaving.items():
+            if now - max(since, healthy_since) > LEAVING_MAX:
+                raise Violation(
+                    f"machine {name} was to be given back {format_duration(now - since)} ago and "
+                    f"is billed at {format_instant(now)}"
+                )
         self._seen = {name: self._seen.get(name, now) for name in sorted(unknown)}
         for name, since in self._seen.items():
             lived = now - max(since, healthy_since)
@@ -233,18 +254,33 @@ class Checks:
     def _bills(self) -> None:
         for lease, machines in self._asked().items():
             charged = self.money.charged.get(lease, 0)
-            if all(machine.cost(0) != charged for machine in machines):
+            if all(not self._agrees(machine, charged) for machine in machines):
                 machine = machines[0]
                 raise Violation(
                     f"machine {machine.name} (lease {lease}, ended by {machine.cause}) is "
                     f"billed {machine.cost(0)} micro-USD and booked at {charged}"
                 )
 
+    def _agrees(self, machine: Machine, charged: int) -> bool:
+        """Whether a bill and the books agree. Where everybody was away for so long that the market
+        no longer tells when a machine ended, the books may be ahead by what was paid ahead."""
+        bill = machine.cost(0)
+        if machine.told >= _TOLD or charged <= bill or machine.ended_at is None:
+            return charged == bill
+        return charged <= bill + micros(max(rate for _, rate in machine.rates) * self._ahead)
+
     def _outcome(self, book: Book, spec: JobSpec) -> None:
         state = book.ended.get(spec.id)
         truth = self.jobs.jobs[spec.id]
         if state == "finished" and not truth.finished:
             raise Violation(f"{spec.id} is called finished and is not")
+
+
+def _leaves(book: Book, machine: Machine) -> bool:
+    lease = book.leases.get(machine.lease)
+    if lease is None or lease.machine != machine.name:
+        return False
+    return lease.state is LeaseState.RELEASING
 
 
 def _belongs(book: Book, machine: Machine) -> bool:

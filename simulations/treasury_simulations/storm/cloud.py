@@ -19,6 +19,8 @@ from treasury_simulations.meter import bill, integral, micros
 
 # How long a cloud still lists a machine that has ended, and remembers a request's token.
 LISTED_AFTER_END: Final = HOUR
+# Machines of one request do not boot at one instant.
+_BOOT_SPREAD: Final = 2 * MINUTE
 TOKENS_KEPT: Final = 24 * HOUR
 
 
@@ -27,7 +29,8 @@ class Machine:
     """One machine as it truly is. Instants in ns, rates in nano-USD/h.
 
     noticed: when the market will take it. stops_at: when it will have shut down. owner: the
-    installation whose tag it carries. by_hand: nobody asked for it.
+    installation whose tag it carries. by_hand: nobody asked for it. told: how often
+    a listing with its end was delivered to somebody who could have written it down.
     """
 
     name: str
@@ -45,6 +48,7 @@ class Machine:
     noticed: int | None = None
     stops_at: int | None = None
     by_hand: bool = False
+    told: int = 0
 
     def cost(self, now: int) -> int:
         """What it has cost [micro-USD]: its bill once it has ended, the exact time until then."""
@@ -162,7 +166,7 @@ class Cloud:
             bid=bid,
             granted_at=granted_at,
             rates=[(granted_at, pool.rate)],
-            ready_at=granted_at + capabilities.boot_ns,
+            ready_at=granted_at + capabilities.boot_ns + self._dice.randrange(_BOOT_SPREAD),
             owner=self._owner,
             by_hand=by_hand,
         )
@@ -232,6 +236,13 @@ class Cloud:
                 )
             )
         return seen
+
+    def tell(self, seen: list[LeaseSeen]) -> None:
+        """Note which ends a listing has told."""
+        ended = {item.machine for item in seen if item.ended_at is not None}
+        for machine in self._gone:
+            if machine.name in ended:
+                machine.told += 1
 
     def quotes(self, now: int) -> list[Quote]:
         """Present rates and depths."""

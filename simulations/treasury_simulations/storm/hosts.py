@@ -63,6 +63,10 @@ class Here:
         """Say that a call is about to be made, which only a leader may make."""
         self.control.claimed(f"{self.host[0]}-{self.host[1]}", what)
 
+    def can_write(self) -> bool:
+        """Whether the database is there."""
+        return self.now() >= self.control.store_down_until
+
     def reachable(self) -> bool:
         """Whether the network carries anything from here."""
         return self.now() >= self.control.cut_until

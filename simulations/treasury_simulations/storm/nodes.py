@@ -4,6 +4,7 @@ real fuse, and works on jobs whose true progress only the world knows.
 A machine's agent may die without its machine, and a machine without notice.
 """
 
+import contextvars
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -14,7 +15,7 @@ from treasury.domain.time import MINUTE, SECOND
 from treasury.node.fuse import Fuse
 from treasury_simulations.storm.broker import MemoryBroker, Session
 from treasury_simulations.storm.cloud import Cloud, Machine
-from treasury_simulations.storm.loop import VirtualLoop
+from treasury_simulations.storm.loop import HOST, VirtualLoop
 
 HEARTBEAT: Final = 30 * SECOND
 
@@ -107,6 +108,26 @@ class Node:
         self._saved_ns = 0
         self._over: int | None = None
         self._warned = False
+        self._context = contextvars.copy_context()
+        self._context.run(HOST.set, ("world", 0))
+        self._arm()
+
+    def _arm(self) -> None:
+        """Look at the fuse when it is about to blow: the real agent looks all the time."""
+        for before in (self.fuse.span // 4, 0):
+            at = max(self._loop.now_ns, self.fuse.deadline - before)
+            self._loop.call_at_ns(at, self._burn, context=self._context)
+
+    def _burn(self) -> None:
+        now = self._loop.now_ns
+        if self.machine.ended_at is not None:
+            return
+        if self.fuse.blown(now):
+            self._vanish()
+            self.cloud.end(self.machine, now + self._epoch, "fuse")
+        elif self.fuse.closing(now) and self._phase in {"starting", "running"} and not self.dead:
+            self._labour(now)
+            self._stop(now, "fuse")
 
     # --- life ------------------------------------------------------------------------------------
 
@@ -116,17 +137,11 @@ class Node:
         if self.machine.ended_at is not None:
             self._vanish()
             return
-        if self.fuse.blown(now):
-            self._vanish()
-            self.cloud.end(self.machine, now + self._epoch, "fuse")
-            return
         if self.dead and now >= self.dead_until:
             self.dead = False
         self._labour(now)
         if self.dead:
             return
-        if self.fuse.closing(now) and self._phase in {"starting", "running"}:
-            self._stop(now, "fuse")
         self._talk(now)
 
     def warn(self, until: int) -> None:
@@ -308,7 +323,8 @@ class Node:
         if (order.epoch, order.number) <= self._seen or order.lease != self.machine.lease:
             return
         self._seen = (order.epoch, order.number)
-        self.fuse.extend(order.heard, order.fuse_ns, now)
+        if self.fuse.extend(order.heard, order.fuse_ns, now):
+            self._arm()
         self._labour(now)
         wanted = order.work
         running = self._work if self._phase in {"starting", "running"} else None

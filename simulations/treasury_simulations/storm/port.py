@@ -48,6 +48,10 @@ class Place(Protocol):
         """Say that a call is about to be made, which only a leader may make."""
         ...
 
+    def can_write(self) -> bool:
+        """Whether the database is there."""
+        ...
+
     def reachable(self) -> bool:
         """Whether the network carries anything from here."""
         ...
@@ -162,6 +166,8 @@ class CloudPort:
         if weather.strikes("listing_zombie"):
             seen = [self._zombie(item) for item in seen]
         await self._after(harmless=True)
+        if self._place.can_write():
+            self._cloud.tell(seen)
         return seen
 
     def _zombie(self, item: LeaseSeen) -> LeaseSeen:

@@ -56,9 +56,9 @@ MESSAGES: Final = {
     "node_never_boots": 30_000,
 }
 PROCESS: Final = {
-    "killed": 4,
+    "killed": 20,
     "killed_before_call": 2_000,
-    "killed_after_call": 4_000,
+    "killed_after_call": 20_000,
     "paused": 500,
     "cut_off": 500,
     "all_dead": 150,
@@ -93,7 +93,7 @@ FAULTS: Final[Mapping[str, int]] = {
     **PEOPLE,
 }
 _MILLION: Final = 1_000_000
-_OFTEN: Final = 300_000
+_OFTEN: Final = 900_000
 # The share of faults a swarm has, in percent, and how strong each is.
 _SHARES: Final = (0, 5, 15, 30, 60)
 _STRENGTHS: Final = (100, 300, 1_000)

@@ -15,7 +15,7 @@ from treasury_simulations.storm.broker import MemoryBroker
 from treasury_simulations.storm.checks import Checks, Violation
 from treasury_simulations.storm.cloud import DUE_EVERY, MOVE_EVERY, Cloud, Machine
 from treasury_simulations.storm.hosts import Control
-from treasury_simulations.storm.loop import VirtualLoop
+from treasury_simulations.storm.loop import Host, VirtualLoop
 from treasury_simulations.storm.nodes import AGENT_DOWN, JobsTruth, Node, Truth
 from treasury_simulations.storm.port import CloudPort
 from treasury_simulations.storm.swarm import EPOCH, OWNER, Swarm, clouds
@@ -46,7 +46,9 @@ class StormWorld:
         self.jobs = JobsTruth()
         self.nodes: dict[str, Node] = {}
         self.ports: dict[str, list[CloudPort]] = {}
-        self.checks = Checks(self.clouds, self.jobs, database, self.now)
+        self.checks = Checks(
+            self.clouds, self.jobs, database, self.now, swarm.settings.horizon + 2 * MOVE_EVERY
+        )
         self.healthy_since: int | None = None
         for cloud in self.clouds:
             cloud.doubled = self.checks.doubled
@@ -113,8 +115,17 @@ class StormWorld:
 
     # --- what happens by itself ------------------------------------------------------------------
 
+    def _maybe_kill(self, host: Host) -> None:
+        """Kill a daemon before any of its steps: that is, at any of its awaits."""
+        if host[0] != WORLD[0] and self.weather.strikes("killed"):
+            for control in self.controls:
+                if control.host == host:
+                    control.kill()
+
     def begin(self) -> None:
         """Let everything begin."""
+        if "killed" in self.weather.odds:
+            self.loop.before_step = self._maybe_kill
         self.spawn(self._markets())
         self.spawn(self._endings())
         self.spawn(self._misfortunes())
