@@ -15,6 +15,7 @@ from treasury.domain.ids import JobId
 from treasury.ports import Offload
 from treasury.runtime.clocks import Host
 from treasury.runtime.daemon import Daemon, Options, Part
+from treasury.runtime.holder import gone
 from treasury.runtime.observer import Observer
 from treasury.runtime.reload import Wanted
 from treasury.store.sql import SqlStore
@@ -196,7 +197,7 @@ def make_daemon(
             conduct=daemon.conduct,
         ),
         observer=Chorus(*observers),
-        lead=partial(store.lead, orders.holder, ttl=daemon.lease),
+        lead=partial(store.lead, orders.holder, ttl=daemon.lease, gone=gone),
         leader=lambda: store.leader,
         read=lambda: wanted_of(load_config(orders.path)),
         fingerprint=partial(_fingerprint, orders.path),

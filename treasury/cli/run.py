@@ -4,7 +4,6 @@ import asyncio
 import os
 import secrets
 import signal
-import socket
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -51,6 +50,7 @@ def cli(config_file: Path | None, rehearse: bool, adopt: bool, db: str) -> None:
     """
     from treasury.bootstrap.wiring import Orders
     from treasury.config import load_config
+    from treasury.runtime.holder import holder_name
     from treasury.runtime.notify import notifier, watchdog
     from treasury.telemetry.logs import set_up
 
@@ -62,7 +62,7 @@ def cli(config_file: Path | None, rehearse: bool, adopt: bool, db: str) -> None:
         db=db,
         rehearse=rehearse,
         adopt=adopt,
-        holder=f"{socket.gethostname()} process {os.getpid()} {secrets.token_hex(4)}",
+        holder=holder_name(secrets.token_hex(4)),
         draw=secrets.token_bytes,
         environment=os.environ,
         notify=notifier(os.environ),

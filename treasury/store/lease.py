@@ -64,14 +64,17 @@ class Leadership:
         *,
         ttl: int = TTL,
         tick: Callable[[], int] = time.perf_counter_ns,
+        gone: Callable[[str], bool] | None = None,
     ) -> None:
         """holder: a name for people; two processes of one name are still told apart, by epoch.
 
         ttl: how long the holder may be silent [ns]. tick: a clock that only goes forward [ns].
+        gone: whether the holder of a name is known to be dead: then its end is not waited for.
         """
         self.role, self.holder = role, holder
         self.epoch = 0
         self._dialect, self._ttl, self._tick = dialect, ttl, tick
+        self._gone = gone
         # FOR SHARE: who takes over waits until the transactions in flight have ended.
         self._fence = (
             select(dialect.now())
@@ -92,9 +95,18 @@ class Leadership:
 
         An expired lease is anyone's. So is one whose row has not changed for `ttl` by our own
         forward clock: the database's clock may have been set back, and then a dead holder's
-        lease would end a day too late.
+        lease would end a day too late. And so is one of a holder known to be gone.
         """
         still = self._seen is not None and self._tick() - self._seen_at > self._ttl
+        if not self._try(connection, still=still):
+            self._look(connection)
+            if self._gone is not None and self._gone(self.leader):
+                # As it was seen just now, and nothing else: a third one may have been faster.
+                self._try(connection, still=True)
+        return self.epoch > 0
+
+    def _try(self, connection: Connection, *, still: bool) -> bool:
+        """Ask for the lease. still: also when the row is as it was last seen."""
         _, epoch, expires_at = self._seen if self._seen is not None and still else ("", -1, -1)
         values = {
             "of": self.role,
@@ -106,8 +118,6 @@ class Leadership:
         }
         found = connection.execute(self._seek, values).scalar()
         self.epoch = 0 if found is None else int(found)
-        if not self.epoch:
-            self._look(connection)
         return self.epoch > 0
 
     def _look(self, connection: Connection) -> None:

@@ -113,19 +113,24 @@ class SqlStore:
         return store
 
     def lead(
-        self, holder: str, *, ttl: int = TTL, tick: Callable[[], int] = time.perf_counter_ns
+        self,
+        holder: str,
+        *,
+        ttl: int = TTL,
+        tick: Callable[[], int] = time.perf_counter_ns,
+        gone: Callable[[str], bool] | None = None,
     ) -> bool:
         """Take, renew or take over the journal's lease; whether this store holds it now.
 
         Call it until it is true, then again every third of `ttl` [ns]; from the first call on each
         write is refused with Deposed unless this store leads. holder: a name for people. tick: a
-        clock that only goes forward [ns]. A process that stood by reads the journal anew when it
-        takes over.
+        clock that only goes forward [ns]. gone: whether the process of a name is known to be dead.
+        A process that stood by reads the journal anew when it takes over.
         """
         leadership = self._leadership
         if leadership is None or leadership.holder != holder:
             dialect = self.database.dialect
-            leadership = Leadership(dialect, JOURNAL_ROLE, holder, ttl=ttl, tick=tick)
+            leadership = Leadership(dialect, JOURNAL_ROLE, holder, ttl=ttl, tick=tick, gone=gone)
             self._leadership = leadership
         before = leadership.epoch
         leads = self._write("taking the lease", leadership.seek)
