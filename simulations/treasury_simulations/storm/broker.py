@@ -4,6 +4,7 @@ network that loses, doubles and delays what it carries."""
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from random import Random
 from typing import Final
 
@@ -137,6 +138,13 @@ class MemoryBroker:
             session.deliver(topic, payload, retained)
 
 
+_Messages = asyncio.Queue[tuple[str, bytes] | None]
+
+
+def _pass_on(messages: _Messages, topic: str, payload: bytes, _retained: bool) -> None:
+    messages.put_nowait((topic, payload))
+
+
 class MemoryClient:
     """A control's connection to a `MemoryBroker`: what `treasury.bus.client` is to a real one."""
 
@@ -162,10 +170,10 @@ class MemoryClient:
     ) -> None:
         """Be connected until cancelled."""
         while True:
-            messages: asyncio.Queue[tuple[str, bytes] | None] = asyncio.Queue()
+            messages: _Messages = asyncio.Queue()
             session = Session(
-                lambda topic, payload, _retained, to=messages: to.put_nowait((topic, payload)),  # type: ignore[misc]
-                lambda to=messages: to.put_nowait(None),  # type: ignore[misc]
+                partial(_pass_on, messages),
+                partial(messages.put_nowait, None),
                 self._reachable,
                 will=self._will,
             )

@@ -3,6 +3,7 @@ misfortunes that befall them from outside."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -66,7 +67,7 @@ class StormWorld:
             for control in self.controls:
                 control.claimed = self._claimed
         for cloud in self.clouds:
-            cloud.began.append(lambda machine, cloud=cloud: self._began(cloud, machine))  # type: ignore[misc]
+            cloud.began.append(partial(self._began, cloud))
             cloud.ended.append(self._ended)
 
     def now(self) -> int:
