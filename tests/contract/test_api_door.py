@@ -14,8 +14,9 @@ from tests.support.table import Table
 from treasury.domain.errors import UserError
 from treasury.web import guard
 from treasury.web.guard import GATE, Gate
+from treasury.web.listen import Doorway
 from treasury.web.routes import Route
-from treasury.web.serve import ADDRESS_FILE, ApiServer, Doorway
+from treasury.web.serve import ADDRESS_FILE, ApiServer
 from treasury.web.table import ROUTES
 from treasury.web.tokens import FILE, open_tokens
 

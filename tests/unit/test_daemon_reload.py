@@ -181,6 +181,43 @@ def test_a_second_daemon_stands_by_and_takes_over():
     play(work)
 
 
+class _Door:
+    """What answers while another one leads. open: whether it does."""
+
+    def __init__(self) -> None:
+        self.open = False
+        self.opened = 0
+
+    async def run(self) -> None:
+        self.open, self.opened = True, self.opened + 1
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.open = False
+
+
+def test_while_it_stands_by_it_answers_and_its_door_is_shut_before_it_leads():
+    """The part for standing by lives from the first refusal until the lease is had; a daemon that
+    leads at once never starts it."""
+
+    async def work(loop):
+        lease, door, unused = _Lease(), _Door(), _Door()
+        first = await Rig(loop, lead=lease.lead("one"), standby=unused).start()
+        second = Rig(loop, store=first.store, lead=lease.lead("two"), standby=door)
+        seen = []
+        second._rest["parts"] = lambda _daemon: seen.append(door.open) or []
+        second.launch()
+        await asyncio.sleep(60)
+        assert door.open and door.opened == 1
+        first.crash()
+        lease.holder = ""
+        await second.daemon.ready.wait()
+        assert seen == [False] and not door.open
+        assert unused.opened == 0
+
+    play(work)
+
+
 def test_a_leader_that_lost_its_lease_stops():
     """Another process took over: the next renewal ends this one, and nothing more is asked of any
     provider."""

@@ -153,10 +153,16 @@ def _fingerprint(path: Path | None) -> object:
 
 
 def make_daemon(
-    config: Config, host: Host, reader: Offload, orders: Orders, serve: Serve
+    config: Config,
+    host: Host,
+    reader: Offload,
+    orders: Orders,
+    serve: Serve,
+    wait: Callable[[Callable[[], str]], Part] | None = None,
 ) -> Daemon:
     """A daemon, ready to `run`. Call it on the loop. reader: one thread for reading history. serve:
-    makes what listens, once there is a book. Raises UserError."""
+    makes what listens, once there is a book. wait: makes what listens while another one leads, who
+    is to be asked for. Raises UserError."""
     wanted = wanted_of(config)
     if not config.markets:
         raise ConfigError(
@@ -175,6 +181,9 @@ def make_daemon(
     url = database(config, orders)
     store = SqlStore.open(url)
     daemon = config.daemon
+
+    def leader() -> str:
+        return store.leader
 
     def parts(running: Daemon) -> Sequence[Part]:
         history = SqlStore.open(url, read_only=True)
@@ -198,9 +207,10 @@ def make_daemon(
         ),
         observer=Chorus(*observers),
         lead=partial(store.lead, orders.holder, ttl=daemon.lease, gone=gone),
-        leader=lambda: store.leader,
+        leader=leader,
         read=lambda: wanted_of(load_config(orders.path)),
         fingerprint=partial(_fingerprint, orders.path),
+        standby=None if wait is None else wait(leader),
         parts=parts,
         notify=orders.notify,
         watchdog=orders.watchdog,

@@ -4,7 +4,7 @@ import asyncio
 import os
 import secrets
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -103,8 +103,16 @@ async def _run(config: "Config", orders: "Orders") -> None:
         )
         return (server,)
 
+    def wait(leader: Callable[[], str]) -> "Part":
+        from treasury.web.standby import StandbyServer
+
+        api = config.api
+        return StandbyServer(
+            leader, host.clock, host=api.host, port=api.port, hosts=api.hosts, exposed=api.exposed
+        )
+
     host, reader = system_host(), ThreadOffload(1, "treasury-history")
-    daemon = make_daemon(config, host, reader, orders, serve)
+    daemon = make_daemon(config, host, reader, orders, serve, wait)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, daemon.stop)

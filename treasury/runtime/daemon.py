@@ -75,9 +75,10 @@ class Daemon:
     """One process that leads, or stands by. Make it on the loop.
 
     make_runner: called once with the agent. lead: takes or renews the lease, blocking, None where
-    there is nobody to share the database with. read, fingerprint: see `Reloader`. parts: called
-    once when the daemon leads and its book is whole. ready: set when everything runs. notify: told
-    "READY=1", "STOPPING=1" and, every `watchdog` ns, "WATCHDOG=1".
+    there is nobody to share the database with. read, fingerprint: see `Reloader`. standby: lives
+    while another one leads. parts: called once when the daemon leads and its book is whole. ready:
+    set when everything runs. notify: told "READY=1", "STOPPING=1" and, every `watchdog` ns,
+    "WATCHDOG=1".
 
     After `ready`: agent, dispatcher, planner, reloader, and listings and feeds by provider.
     """
@@ -101,6 +102,7 @@ class Daemon:
         leader: Callable[[], str] = _nobody,
         read: Callable[[], Wanted] | None = None,
         fingerprint: Callable[[], object] | None = None,
+        standby: Part | None = None,
         parts: Callable[["Daemon"], Sequence[Part]] | None = None,
         notify: Callable[[str], None] | None = None,
         watchdog: int = 0,
@@ -113,7 +115,8 @@ class Daemon:
         self.leadership = Leadership(
             lead, leader, host.clock, host.storage, self.observer, self.options.lease_ttl
         )
-        self._wanted, self._make_runner, self._parts = wanted, make_runner, parts
+        self._wanted, self._make_runner = wanted, make_runner
+        self._standby, self._parts = standby, parts
         self._read, self._fingerprint = read, fingerprint
         self._notify, self._watchdog = notify, watchdog
         self._crew = Crew()
@@ -182,7 +185,7 @@ class Daemon:
 
     async def _live(self) -> None:
         crew, host = self._crew, self.host
-        await self.leadership.stand_by()
+        await self._lead()
         crew.start(self.leadership.keep(), "leadership")
         book, left = await host.storage.run(partial(_recall, self.store))
         self._check_held(book)
@@ -211,6 +214,20 @@ class Daemon:
         self._tell("READY=1")
         if self._watchdog:
             crew.start(self._pat(), "watchdog")
+
+    async def _lead(self) -> None:
+        """Wait until this process leads."""
+        waiting: list[asyncio.Task[None]] = []
+
+        def wait() -> None:
+            if self._standby is not None:
+                waiting.append(self._crew.start(self._standby.run(), "standby"))
+
+        await self.leadership.stand_by(wait)
+        for task in waiting:
+            task.cancel()
+            # Its address is needed by what comes.
+            await asyncio.wait([task])
 
     def _build(self, agent: Agent) -> None:
         """The parts that need the agent."""

@@ -38,10 +38,13 @@ class Leadership:
         """Whether we lead at this moment, beyond doubt."""
         return self._lead is None or self._clock.now() < self._sure_until
 
-    async def stand_by(self) -> None:
-        """Return as leader. Raises StoreError when the database cannot be used."""
+    async def stand_by(self, waiting: Callable[[], None]) -> None:
+        """Return as leader. waiting: called once when another one leads. Raises StoreError when
+        the database cannot be used."""
         told = None
         while not await self._renew():
+            if told is None:
+                waiting()
             leader = self._leader()
             if leader != told:
                 self._observer.led(False, leader)
