@@ -216,3 +216,30 @@ def test_a_pass_without_machines_doubts_nothing():
         assert entry.facts == ()
 
     play(work)
+
+
+def test_a_machine_that_says_that_it_ends_is_looked_for_at_once():
+    """Its last word leads to listings every two seconds until one shows its end, instead of one a
+    minute; what says so and stays costs five minutes of them."""
+
+    async def work(loop):
+        rig = await Rig(loop).start()
+        await rig.agent.submit(rig.job(work=5 * HOUR))
+        await rig.until(lambda: rig.hands.running)
+        await asyncio.sleep(150)
+        rig.daemon.expect_end(1)
+        rig.daemon.expect_end(99)
+        await asyncio.sleep(10)
+        rig.market.take(1)
+        ended = rig.clock.now()
+        await rig.until(lambda: 1 not in rig.book.leases)
+        assert rig.clock.now() - ended < 5 * SECOND
+        await rig.until(lambda: rig.book.leases and rig.hands.running)
+        await asyncio.sleep(150)
+        rig.daemon.expect_end(2)
+        await asyncio.sleep(310)
+        before = rig.market.listed
+        await asyncio.sleep(300)
+        assert rig.market.listed - before <= 6
+
+    play(work)

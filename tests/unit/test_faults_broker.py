@@ -212,3 +212,31 @@ async def test_without_a_broker_orders_wait_and_health_says_so() -> None:
     (order,) = line.on(TOPICS.node(1, "order"))
     assert decode(Order, order).work.placement == 1
     assert runner.status()["unsent"] == 0
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("kind", "reason", "told"),
+    [
+        ("fuse", "", [1]),
+        ("stopped", "fuse", [1]),
+        ("heartbeat", "shutdown", [1]),
+        ("stopped", "notice", [1]),
+        ("stopped", "order", []),
+        ("began", "", []),
+    ],
+)
+async def test_a_machine_that_says_it_ends_is_passed_on_once_a_word(
+    kind: str, reason: str, told: list[int]
+) -> None:
+    """A fuse that burns down, a shutdown, a notice: whoever can look for the machine's end is told;
+    not of what was ordered, and not of the same report again."""
+    runner, _line, _ear = control()
+    heard: list[int] = []
+    runner.leaving = heard.append
+    word = report(kind=kind, seq=0 if kind == "heartbeat" else 1, reason=reason)
+    runner._heard(TOPICS.node(1, "report"), encode(word))
+    assert heard == told
+    if kind != "heartbeat":
+        runner._heard(TOPICS.node(1, "report"), encode(word))
+        assert heard == told

@@ -186,6 +186,8 @@ def make_daemon(
         return store.leader
 
     def parts(running: Daemon) -> Sequence[Part]:
+        if wiring.bus is not None:
+            wiring.bus.leaving = running.expect_end
         history = SqlStore.open(url, read_only=True)
         house = House(running, history, reader, state, metrics, wiring.bus)
         return (_Open(history), *wiring.parts, *serve(house))

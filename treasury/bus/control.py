@@ -21,7 +21,7 @@ from treasury.bus.fields import MessageError, decode
 from treasury.bus.logs import LogBook
 from treasury.bus.messages import Ack, Log, Order, Report, Secrets, Status
 from treasury.bus.topics import Topics
-from treasury.bus.views import NodeView, differences
+from treasury.bus.views import BY_ITSELF, NodeView, differences
 from treasury.domain import events as e
 from treasury.domain.commands import StartWork, StopWork
 from treasury.domain.errors import UserError
@@ -79,7 +79,9 @@ class BusRunner:
         silence_limit: int = SILENCE_LIMIT,
     ) -> None:
         """epoch: of our leadership. secrets: the values of secret variables by name; raises
-        UserError where one is missing. silence_limit [ns]."""
+        UserError where one is missing. silence_limit [ns]. leaving, an attribute: called with the
+        lease of a machine that says that it is about to end by itself."""
+        self.leaving: Callable[[LeaseId], None] = lambda _lease: None
         self.client, self.topics = client, topics
         self.refused = 0
         self._agent, self._clock, self._epoch = agent, clock, epoch
@@ -228,6 +230,8 @@ class BusRunner:
             self._board.publish_soon([lease_id])
         if news and report.kind == "notice" and report.ends_at is not None:
             self._put(lease_id, e.MachineNoticed(lease_id, now, report.ends_at))
+        if news and (report.kind == "fuse" or report.reason in BY_ITSELF):
+            self.leaving(lease_id)
         if report.lacks is not None:
             self._hand_over_secrets(lease_id, report.lacks)
         if news:

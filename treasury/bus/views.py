@@ -27,7 +27,7 @@ _STOPPED = ("stopped", "ended")
 _BEGUN = ("running", "stopping", *_STOPPED)
 _LIVE = (JobState.STARTING, JobState.RUNNING)
 # Nobody ordered these: the machine stopped its work by itself.
-_BY_ITSELF = ("notice", "fuse", "shutdown")
+BY_ITSELF = ("notice", "fuse", "shutdown")
 
 
 @dataclass
@@ -141,7 +141,7 @@ def _of_gang(
         yield WorkBegan(name, placement.id, now)
     if job.state is JobState.RUNNING and whole:
         yield from _saved(job, placement, known, now)
-    lost = [r for r in known if r.phase == "stopped" and r.reason in _BY_ITSELF]
+    lost = [r for r in known if r.phase == "stopped" and r.reason in BY_ITSELF]
     if lost:
         yield PreemptJob(name, f"machine {lost[0].lease}: {lost[0].reason}")
 
@@ -157,14 +157,14 @@ def _ended(gang: list[Report | None]) -> str | None:
 
 def _at_rest(report: Report, informed: bool) -> bool:
     """Whether a rank has stopped, and not for an earlier wish."""
-    return report.phase in _STOPPED and (informed or report.reason in _BY_ITSELF)
+    return report.phase in _STOPPED and (informed or report.reason in BY_ITSELF)
 
 
 def _useful(job: JobRecord, report: Report) -> bool:
     """Whether a rank is past its start: its program got on, or has run as long as that takes."""
     if report.phase not in _BEGUN:
         return False
-    if report.phase == "stopped" and report.reason not in _BY_ITSELF:
+    if report.phase == "stopped" and report.reason not in BY_ITSELF:
         # Stopped as ordered: a start that it has not heard of yet.
         return False
     got_on = report.progress_ppm is not None and report.progress_ppm > report.base_ppm

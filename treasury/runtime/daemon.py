@@ -16,7 +16,7 @@ import msgspec
 from treasury.domain.budget import Mode
 from treasury.domain.errors import ConfigError, StoreError
 from treasury.domain.events import SetConduct
-from treasury.domain.ids import ProviderName
+from treasury.domain.ids import LeaseId, ProviderName
 from treasury.domain.plan import Approved
 from treasury.domain.time import MINUTE, SECOND
 from treasury.engine import Book, replay
@@ -151,6 +151,12 @@ class Daemon:
     async def reload(self) -> tuple[str, ...]:
         """Take the configuration as it is now: see `Reloader.reload`."""
         return await self.reloader.reload()
+
+    def expect_end(self, lease: LeaseId) -> None:
+        """A machine has said that it is about to end by itself: its market is asked soon."""
+        held = self.agent.book.leases.get(lease)
+        if held is not None and held.provider in self.listings:
+            self.listings[held.provider].expect_end(lease)
 
     def status(self) -> dict[str, object]:
         """How it is: for people, health checks and `treasury doctor`. Ages in seconds."""

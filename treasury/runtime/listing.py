@@ -28,6 +28,8 @@ _SHARE: Final = 4
 LIST_LIMIT: Final = MINUTE
 # A machine that was given back and is still listed after this is given back again.
 AGAIN: Final = MINUTE
+# A machine that said that it ends is looked for eagerly for so long.
+_LEAVING: Final = 5 * MINUTE
 # A request that was taken and granted nothing is given up by then, the market's own delay besides.
 _GRANT_LIMIT: Final = 5 * MINUTE
 
@@ -59,12 +61,20 @@ class Listing:
         self._poked = asyncio.Event()
         # When a machine was last given back: (lease, machine) to instant.
         self._returned: dict[tuple[LeaseId, str], int] = {}
+        # Until when a machine's end is expected [ns].
+        self._leaving: dict[LeaseId, int] = {}
         per_minute = max(1, provider.capabilities.calls_per_minute // _SHARE)
         self._least = max(EAGER, MINUTE // per_minute)
 
     def poke(self) -> None:
         """Look soon: something has changed."""
         self._poked.set()
+
+    def expect_end(self, lease: LeaseId) -> None:
+        """Look soon and often: a machine says that it is about to end, and it costs money until the
+        listing tells."""
+        self._leaving[lease] = self._clock.now() + _LEAVING
+        self.poke()
 
     async def run(self) -> None:
         """List until cancelled."""
@@ -87,10 +97,16 @@ class Listing:
 
     def _eager(self) -> bool:
         """Whether a listing is expected to tell something new."""
-        return any(
+        now, leases = self._clock.now(), self._agent.book.leases
+        self._leaving = {
+            lease: until
+            for lease, until in self._leaving.items()
+            if lease in leases and now < until
+        }
+        return bool(self._leaving) or any(
             lease.provider == self._name
             and (lease.state is not LeaseState.READY or lease.missing_since)
-            for lease in self._agent.book.leases.values()
+            for lease in leases.values()
         )
 
     async def look(self) -> bool:
