@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from tests.support.table import A, B, Table
+from treasury.bus.fields import decode, encode
 from treasury.bus.logs import LINES_MAX, LogBook
-from treasury.bus.messages import Log, Report
+from treasury.bus.messages import Log, Report, Work
 from treasury.bus.orders import to_ppm, wanted
 from treasury.bus.topics import Topics
 from treasury.bus.views import NodeView, differences
@@ -101,6 +102,22 @@ def test_a_gang_waits_until_its_machines_are_known() -> None:
     seen = wanted(table.book, lease, lambda n: f"10.0.0.{n}")
     assert seen is not None and seen.complete and seen.work is not None
     assert (seen.work.rank, seen.work.nodes, seen.work.peers) == (1, 2, ("10.0.0.1", "10.0.0.2"))
+
+
+def test_a_jobs_interval_reaches_its_machine() -> None:
+    """How often to make checkpoints is in the order; where the job does not say, nothing is, so
+    that node agents of before take it; and an order of before is taken, too."""
+    for interval in (0, 90 * SECOND):
+        table = Table()
+        table.submit(task=Task(command=("run",)), checkpoint_interval=interval)
+        table.plan(Place("j", A.id, 3 * NANO))
+        table.grant(NANO)
+        wish = wanted(table.book, table.book.leases[1], nowhere)
+        assert wish is not None and wish.work is not None
+        assert wish.work.task.checkpoint_every_ns == interval
+        said = encode(wish.work)
+        assert (b"checkpoint_every_ns" in said) == bool(interval)
+        assert decode(Work, said) == wish.work
 
 
 def test_progress_is_rounded_down() -> None:

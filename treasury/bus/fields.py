@@ -213,9 +213,10 @@ class Anything:
         return {}
 
 
-def part(kind: Any, **default: Any) -> Any:
-    """A dataclass field of a kind: `part(Int())`, `part(Text(), default="")`."""
-    return field(metadata={"kind": kind}, **default)
+def part(kind: Any, *, young: bool = False, **default: Any) -> Any:
+    """A dataclass field of a kind: `part(Int())`, `part(Text(), default="")`. young: added later,
+    and left out at its default, so that decoders that do not know it take the message."""
+    return field(metadata={"kind": kind, "young": young}, **default)
 
 
 def _required(item: Any) -> bool:
@@ -244,6 +245,7 @@ def plain(message: Any) -> dict[str, Any]:
     return {
         item.name: item.metadata["kind"].give(getattr(message, item.name))
         for item in fields(message)
+        if not item.metadata["young"] or getattr(message, item.name) != item.default
     }
 
 

@@ -30,7 +30,11 @@ _PULSE = Text(64, r"[0-9a-f]{1,32}-[0-9]{1,20}")
 
 @dataclass(frozen=True)
 class TaskOrder:
-    """What a machine is to run: see `treasury.domain.task.Task`. Durations in ns."""
+    """What a machine is to run: see `treasury.domain.task.Task`. Durations in ns.
+
+    checkpoint_every_ns: at most so often a checkpoint is made while it runs, 0 for the machine's
+    own period. It is left out where it is 0: node agents of before know no such field.
+    """
 
     command: tuple[str, ...] = part(_ARGUMENTS)
     image: str = part(Text(512), default="")
@@ -42,6 +46,7 @@ class TaskOrder:
     checkpoint_hook: tuple[str, ...] = part(_ARGUMENTS, default=())
     grace_ns: int = part(Int(), default=30 * SECOND)
     max_duration_ns: int = part(Int(), default=0)
+    checkpoint_every_ns: int = part(Int(), default=0, young=True)
 
 
 @dataclass(frozen=True)

@@ -69,8 +69,8 @@ class Running:
     """The work of one placement, once started or adopted."""
 
     def __init__(self, around: Surroundings, work: Work, view: View) -> None:
-        self.work = work
-        self._around, self._view = around, view
+        self.work, self._around, self._view = work, around, view
+        self._every = work.task.checkpoint_every_ns or around.checkpoint_every_ns
         # Set by the agent's thread; everything else of the view by the work's own.
         self._reason = view.reason
         self._places = job.places(around.state, work, view.start)
@@ -131,7 +131,7 @@ class Running:
 
     def save_soon(self) -> None:
         """Make the next checkpoint now, if the program has anything new."""
-        self._saved_at -= self._around.checkpoint_every_ns
+        self._saved_at -= self._every
 
     def kill(self) -> None:
         """End it now: nothing can be waited for any more."""
@@ -267,7 +267,7 @@ class Running:
     def _save_now_and_then(self) -> None:
         """A checkpoint while the program runs: when it says that it got on, at most so often."""
         now = self._around.clock.boot()
-        if now - self._saved_at < self._around.checkpoint_every_ns:
+        if now - self._saved_at < self._every:
             return
         progress = job.progress_ppm(self._places.progress)
         if progress is None and not self.work.task.checkpoint_to:
