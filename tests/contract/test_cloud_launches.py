@@ -60,7 +60,7 @@ def test_azure_launches_are_neither_doubled_nor_lost(tmp_path: Path) -> None:
 
     async def main(loop: asyncio.AbstractEventLoop) -> dict[str, Any]:
         async with Arm(LoopClock(loop), AZURE) as arm:
-            arm.page = 50
+            arm.page = 200
             arm.cloud.chance, arm.cloud.mix = 0.2, MIX
             arm.cloud.dice.seed(SEED)
 
@@ -89,7 +89,7 @@ def test_google_launches_are_neither_doubled_nor_lost(tmp_path: Path) -> None:
 
     async def main(loop: asyncio.AbstractEventLoop) -> dict[str, Any]:
         async with Gce(LoopClock(loop), GOOGLE) as gce:
-            gce.page = 50
+            gce.page = 200
             gce.launch = 3 * SECOND
             gce.cloud.chance, gce.cloud.mix = 0.2, MIX
             gce.cloud.dice.seed(SEED)

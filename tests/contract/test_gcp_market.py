@@ -287,3 +287,28 @@ async def test_wrong_settings_are_told_with_their_place(
     async with Gce(HastyClock(), CAPABILITIES) as gce:
         with pytest.raises(BadValue, match=rf"provider\.gcp\.{field}"):
             gcp(gce, tmp_path, **{field: value})
+
+
+async def test_weeks_of_old_operations_are_not_read(tmp_path: Path) -> None:
+    """Google keeps operations for weeks; the newest are asked for first, and reading ends with the
+    first page that holds none of the last half hour."""
+    pages: list[Any] = []
+    clock = HastyClock(speed=3_000)
+    async with Gce(clock, CAPABILITIES) as gce:
+        adapter = gcp(gce, tmp_path)
+        for number in range(1, 11):
+            await adapter.acquire(request(number=number))
+        await clock.sleep_until(clock.now() + HOUR)
+        await adapter.acquire(request(number=11))
+        listing = gce.do_globalOperations_aggregatedList
+
+        def spy(*arguments: Any) -> Any:
+            pages.append(arguments)
+            return listing(*arguments)
+
+        gce.do_globalOperations_aggregatedList = spy  # type: ignore[method-assign]
+        assert len(await adapter.leases()) == 11
+        await adapter.close()
+        assert gce.cloud.violations == []
+    # Eleven insertions, two a page: the new one with an old one, then a page of old ones.
+    assert len(pages) == 2

@@ -76,14 +76,23 @@ class Door:
 
         return await self._poll(call, _WAIT_SECONDS)
 
-    async def pages(self, client: str, method: str, request: Any) -> list[Any]:
-        """All pages of a listing: complete, or it raises. A zone that Google could not reach is a
-        hole in the listing, which it reports beside the rest."""
+    async def pages(
+        self,
+        client: str,
+        method: str,
+        request: Any,
+        enough: Callable[[Any], bool] = lambda _page: False,
+    ) -> list[Any]:
+        """All pages of a listing, up to the first that is `enough`: complete, or it raises. A zone
+        that Google could not reach is a hole in the listing, which it reports beside the rest."""
 
         def call() -> list[Any]:
-            pages = list(self._call("poll", client, method, request).pages)
-            for page in pages:
+            pages = []
+            for page in self._call("poll", client, method, request).pages:
                 _whole(page)
+                pages.append(page)
+                if enough(page):
+                    break
             return pages
 
         return await self._poll(call, _PAGES_SECONDS)

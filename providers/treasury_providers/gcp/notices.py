@@ -27,27 +27,34 @@ class Preemptions:
         self._settings, self._site, self._door, self._notice = settings, site, door, notice
         self._told: dict[str, int] = {}
 
-    async def _operations(self, wanted: str) -> list[Any]:
-        sdk = self._door.sdk
+    async def _operations(self, *types: str) -> list[Any]:
+        """Operations of some types, of the last half hour. Google keeps them for weeks: the newest
+        come first, and the first page of old ones is the last."""
+        sdk, since = self._door.sdk, self._site.clock.now() - _BACK
         call = sdk.AggregatedListGlobalOperationsRequest(
-            project=self._settings.project, filter=wanted, max_results=_PAGE
+            project=self._settings.project,
+            filter=" OR ".join(f'(operationType="{kind}")' for kind in types),
+            order_by="creationTimestamp desc",
+            max_results=_PAGE,
         )
-        since = self._site.clock.now() - _BACK
-        found: list[Any] = []
-        for page in await self._door.pages("GlobalOperationsClient", "aggregated_list", call):
-            for scoped in dict(page.items).values():
-                found.extend(
-                    operation
-                    for operation in scoped.operations
-                    if instant_of(operation.insert_time) >= since
-                )
-        return found
+
+        def old(page: Any) -> bool:
+            times = [instant_of(operation.insert_time) for operation in _all_of(page)]
+            return bool(times) and max(times) < since
+
+        pages = await self._door.pages("GlobalOperationsClient", "aggregated_list", call, old)
+        return [
+            operation
+            for page in pages
+            for operation in _all_of(page)
+            if instant_of(operation.insert_time) >= since
+        ]
 
     async def fetch(self) -> list[MachineNoticed]:
         """Preemptions not told of before. Raises ProviderError."""
         now = self._site.clock.now()
         notices = []
-        for operation in await self._operations(f'operationType="{PREEMPTED}"'):
+        for operation in await self._operations(PREEMPTED):
             item = lease_from_link(self._site.installation, operation.target_link, 0)
             if item is not None and item.machine not in self._told:
                 self._told[item.machine] = now
@@ -60,11 +67,9 @@ class Preemptions:
     async def departed(self) -> list[tuple[LeaseSeen, int, str]]:
         """Machines of ours that are gone: with the instant [ns] it was over, and why. Raises
         ProviderError."""
-        types = (PREEMPTED, "delete", "insert")
-        wanted = " OR ".join(f'(operationType="{kind}")' for kind in types)
         began: dict[str, int] = {}
         ended: dict[str, tuple[int, str]] = {}
-        for operation in await self._operations(wanted):
+        for operation in await self._operations(PREEMPTED, "delete", "insert"):
             link = operation.target_link
             ended_at = instant_of(operation.end_time)
             if operation.operation_type == "insert":
@@ -81,6 +86,10 @@ class Preemptions:
             if item is not None:
                 found.append((item, at, cause))
         return found
+
+
+def _all_of(page: Any) -> list[Any]:
+    return [operation for scoped in dict(page.items).values() for operation in scoped.operations]
 
 
 # ACPI's soft-off and what may come before it, at best.

@@ -58,6 +58,7 @@ class Arm(Facts):
         self.evicted: list[tuple[Machine, int]] = []
         self.url = ""
         self._operations: dict[str, tuple[Machine, str, int]] = {}
+        self._open: set[str] = set()
         self._refusals = 0
         self._runner: web.AppRunner | None = None
 
@@ -200,6 +201,8 @@ class Arm(Facts):
     ) -> web.StreamResponse:
         key = f"op-{len(self._operations) + 1}"
         self._operations[key] = (machine, verdict, self.cloud.now() + takes)
+        if verdict != "Deleted":
+            self._open.add(key)
         url = (
             f"{self.url}/subscriptions/{SUBSCRIPTION}/providers/Microsoft.Compute/locations/"
             f"{machine.offer.region}/operations/{key}?api-version=2026-04-01"
@@ -242,12 +245,14 @@ class Arm(Facts):
 
     def settle(self) -> None:
         """Let every operation that is due take effect, asked for or not."""
-        for machine, verdict, due in self._operations.values():
-            if self.cloud.now() >= due and machine.state == "Creating":
-                if verdict == "Succeeded":
-                    machine.state = "Succeeded"
-                elif verdict != "Deleted":
-                    self._fail(machine, verdict)
+        for key in list(self._open):
+            machine, verdict, due = self._operations[key]
+            if machine.state != "Creating":
+                self._open.discard(key)
+            elif self.cloud.now() >= due and verdict == "Succeeded":
+                machine.state = "Succeeded"
+            elif self.cloud.now() >= due:
+                self._fail(machine, verdict)
 
     async def _delete(self, request: web.Request) -> web.StreamResponse:
         machine = self.cloud.alive.get(request.match_info["name"])

@@ -217,6 +217,8 @@ class Gce(Facts):
         wanted = query.get("filter", "").replace("(", "").replace(")", "")
         types = {part.partition("=")[2].strip('" ') for part in wanted.split(" OR ")}
         found = [op for op in self.operations.values() if op["operationType"] in types]
+        if query.get("orderBy") == "creationTimestamp desc":
+            found.reverse()
         return self._paged(found, "operations", query, broken=False)
 
     # --- machines --------------------------------------------------------------------------------
