@@ -6,6 +6,7 @@ import pytest
 
 from tests.support.daemon import LoopClock, Market, Rig, play
 from treasury.config import inspect_text
+from treasury.domain.commands import Acquire
 from treasury.domain.errors import UserError
 from treasury.domain.time import DAY, SECOND
 from treasury.finops.bills import read_bill
@@ -60,6 +61,38 @@ def test_a_wall_clock_that_is_off_shows_in_the_status() -> None:
         clock.off = 0
         await clock.sleep_until(clock.now() + 60 * SECOND)
         assert rig.daemon.status()["clock_ahead"] == 0
+
+    play(work)
+
+
+def test_while_the_clock_is_off_nothing_new_is_asked_for() -> None:
+    """Six seconds off: what runs goes on and is given back, a new job waits, readiness says why,
+    observers are told; when the difference is worked off the job gets its machine."""
+
+    class Rigged(SystemClock):
+        def __init__(self, loop: LoopClock) -> None:
+            self.off = 0
+            super().__init__(loop.now, lambda: loop.now() + self.off)
+
+    async def work(loop):
+        clock = Rigged(LoopClock(loop))
+        market = Market(LoopClock(loop))
+        market.clock = clock
+        rig = await Rig(loop, market=market).start()
+        told = []
+        rig.log.skewed = lambda ahead, *, degraded: told.append((ahead // SECOND, degraded))
+        await rig.agent.submit(rig.job("old"))
+        await rig.until(lambda: rig.hands.running)
+        clock.off = 60 * SECOND
+        await rig.agent.submit(rig.job("new"))
+        await rig.until(lambda: "old" in rig.book.ended and 1 not in rig.book.leases)
+        assert len(market.asked(Acquire)) == 1
+        status = rig.daemon.status()
+        assert not status["ready"] and "the clock is off by" in status["why"]
+        assert any(degraded for _, degraded in told)
+        await rig.until(lambda: "new" in rig.book.ended)
+        assert rig.daemon.status()["ready"] and rig.daemon.status()["why"] == ""
+        assert told[-1][1] is False
 
     play(work)
 

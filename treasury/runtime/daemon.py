@@ -33,6 +33,7 @@ from treasury.runtime.outbox import Outbox
 from treasury.runtime.pacing import Gate
 from treasury.runtime.planner import Planner
 from treasury.runtime.reload import Reloader, Wanted, configure
+from treasury.runtime.skew import SkewWatch, skew_of
 from treasury.runtime.teaching import MEMORY, Teacher
 
 # A runner's calls are our own broker's business.
@@ -119,6 +120,7 @@ class Daemon:
         self._standby, self._parts = standby, parts
         self._read, self._fingerprint = read, fingerprint
         self._notify, self._watchdog = notify, watchdog
+        self.skew = SkewWatch(host.clock, self.observer)
         self._crew = Crew()
         self._told = asyncio.Event()
         self._gates: dict[ProviderName, Gate] = {}
@@ -167,15 +169,17 @@ class Daemon:
 
         halted = {str(name): item.halted for name, item in self.listings.items() if item.halted}
         ready = self.ready.is_set()
+        why = self._why_not(halted)
         return {
-            "ready": ready and not halted and not self.agent.fault,
+            "ready": not why,
+            "why": why,
             "leads": self.leadership.holds(),
             "stopping": self._told.is_set(),
             "store": self.agent.fault if ready else "",
             "halted": halted,
             "turn": self.agent.book.seq if ready else 0,
             # How far the wall clock is ahead of the one that is followed.
-            "clock_ahead": round(getattr(self.host.clock, "skew", 0) / SECOND, 3),
+            "clock_ahead": round(skew_of(self.host.clock) / SECOND, 3),
             "strategy_late": age(self.planner.late) if ready else None,
             "strategy_learns": ready and self.planner.learning,
             "providers": {
@@ -186,6 +190,19 @@ class Daemon:
                 for name in self.feeds
             },
         }
+
+    def _why_not(self, halted: dict[str, str]) -> str:
+        """Why it is not ready; "" when it is."""
+        if not self.ready.is_set():
+            return "it does not lead, or its markets are not listed yet"
+        if self.agent.fault:
+            return f"the database takes no turns: {self.agent.fault}"
+        if halted:
+            return "; ".join(f"{name} is halted: {why}" for name, why in sorted(halted.items()))
+        if self.skew.degraded:
+            ahead = skew_of(self.host.clock) / SECOND
+            return f"the clock is off by {ahead:.1f} s: no machines are asked for"
+        return ""
 
     # --- life ------------------------------------------------------------------------------------
 
@@ -212,6 +229,7 @@ class Daemon:
         for feed in self.feeds.values():
             feed.start(crew)
         crew.start(self.planner.run(), "planner")
+        crew.start(self.skew.run(), "clock")
         if self._fingerprint is not None:
             crew.start(self.reloader.run(), "reload")
         for part in self._parts(self) if self._parts is not None else ():
@@ -294,8 +312,10 @@ class Daemon:
 
     def _may_launch(self, name: ProviderName) -> bool:
         """Machines are asked for only where it is known what there is: not before the first
-        listing, and not while listings fail."""
+        listing, and not while listings fail. Nor while nobody can say what time it is."""
         looked_at = self.listings[name].looked_at
+        if self.skew.degraded:
+            return False
         return looked_at is not None and self.host.clock.now() - looked_at < 5 * CALM
 
     def _check_held(self, book: Book) -> None:

@@ -42,6 +42,10 @@ class Observer:
     def led(self, leads: bool, leader: str) -> None:
         """This process leads now, or stands by."""
 
+    def skewed(self, ahead_ns: int, *, degraded: bool) -> None:
+        """How far the wall clock is ahead of the one that is followed, every few seconds; degraded:
+        so far, either way, that no machine is asked for."""
+
     def reloaded(self, changes: tuple[str, ...]) -> None:
         """A changed configuration was taken."""
 

@@ -122,6 +122,7 @@ class Logs(Observer):
     def __init__(self) -> None:
         self._log = structlog.get_logger("treasury")
         self._failing: dict[tuple[str, str], int] = {}
+        self._degraded = False
 
     def turned(
         self, entry: Entry, book: Book, *, inputs: int, step_ns: int, commit_ns: int
@@ -195,6 +196,18 @@ class Logs(Observer):
             self._log.info("leading")
         else:
             self._log.info("standing_by", leader=leader)
+
+    def skewed(self, ahead_ns: int, *, degraded: bool) -> None:
+        """The clock went wrong, or is right again."""
+        if degraded and not self._degraded:
+            self._log.error(
+                "clock_skewed",
+                ahead_s=_seconds(ahead_ns),
+                do="no machines are asked for until it is worked off: mend the clock, restart",
+            )
+        elif self._degraded and not degraded:
+            self._log.info("clock_right", ahead_s=_seconds(ahead_ns))
+        self._degraded = degraded
 
     def reloaded(self, changes: tuple[str, ...]) -> None:
         """A configuration was taken."""

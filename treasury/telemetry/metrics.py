@@ -82,6 +82,11 @@ class Metrics(Observer):
             "treasury_halted", "The circuit breaker is open", ["provider"], registry=registry
         )
         self._leader = Gauge("treasury_leader", "This process leads", registry=registry)
+        self._skew = Gauge(
+            "treasury_clock_skew_seconds",
+            "How far the wall clock is ahead of the one that is followed",
+            registry=registry,
+        )
         self._store = Counter(
             "treasury_store_errors", "Commits that failed and are repeated", registry=registry
         )
@@ -174,6 +179,11 @@ class Metrics(Observer):
         """Leadership."""
         del leader
         self._leader.set(1 if leads else 0)
+
+    def skewed(self, ahead_ns: int, *, degraded: bool) -> None:
+        """The clock."""
+        del degraded
+        self._skew.set(ahead_ns / SECOND)
 
     def reloaded(self, changes: tuple[str, ...]) -> None:
         """A configuration was taken."""

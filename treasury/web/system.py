@@ -37,9 +37,11 @@ async def health(_call: Call) -> Health:
 
 async def ready(call: Call) -> Any:
     """It leads, and its markets have been listed; 503 until then."""
-    if call.house.status().get("ready"):
+    status = call.house.status()
+    if status.get("ready"):
         return Health(ok=True)
-    raise refused(503, "not ready")
+    why = status.get("why")
+    raise refused(503, f"not ready: {why}" if why else "not ready")
 
 
 async def status(call: Call) -> dict[str, Any]:
