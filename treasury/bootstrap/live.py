@@ -202,6 +202,7 @@ def make_daemon(
             plan_limit=daemon.plan_limit,
             quiet_after=daemon.quiet_after,
             memory=daemon.memory,
+            launches=daemon.launches_per_hour,
             lease_ttl=daemon.lease,
             grace=daemon.grace,
             adopt=orders.adopt,

@@ -185,6 +185,7 @@ class DaemonSection(msgspec.Struct, frozen=True, kw_only=True):
     plan_limit: Span = MINUTE
     quiet_after: Span = 10 * MINUTE
     memory: Duration = 14 * DAY
+    launches_per_hour: Count = 0
     lease: Span = 15 * SECOND
     grace: Duration = 10 * SECOND
     log: LogFormat = LogFormat.TEXT

@@ -26,6 +26,7 @@ from treasury.runtime.clocks import Host
 from treasury.runtime.crew import Crew
 from treasury.runtime.dispatch import RUNNER, Dispatcher
 from treasury.runtime.feeds import Feed
+from treasury.runtime.launches import Launches
 from treasury.runtime.leadership import TTL, Leadership
 from treasury.runtime.listing import CALM, Listing
 from treasury.runtime.observer import Observer
@@ -57,6 +58,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     when it is told to stop. adopt: believe the first listing of each provider, whatever it says.
     conduct: how plans are treated, until somebody decides otherwise. memory: how far back a new
     strategy is asked again what was asked before, so that it knows what an earlier one knew.
+    launches: machines that may be asked for an hour, restarts included; 0 for any number.
     """
 
     plan_limit: int = MINUTE
@@ -66,6 +68,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     adopt: bool = False
     conduct: Mode = Mode.ENFORCE
     memory: int = MEMORY
+    launches: int = 0
 
 
 def _nobody() -> str:
@@ -120,6 +123,7 @@ class Daemon:
         self._standby, self._parts = standby, parts
         self._read, self._fingerprint = read, fingerprint
         self._notify, self._watchdog = notify, watchdog
+        self.launches = Launches(self.options.launches)
         self.skew = SkewWatch(host.clock, self.observer)
         self._crew = Crew()
         self._told = asyncio.Event()
@@ -210,10 +214,11 @@ class Daemon:
         crew, host = self._crew, self.host
         await self._lead()
         crew.start(self.leadership.keep(), "leadership")
-        book, left = await host.storage.run(partial(_recall, self.store))
+        book, left = await host.storage.run(partial(_recall, self.store, self.launches))
         self._check_held(book)
         agent = self.agent = Agent(book, self.store, host.clock, host.storage, self.observer)
         self._build(agent)
+        agent.follow(self.launches.see)
         agent.follow(self.dispatcher.see)
         agent.follow(self.planner.see)
         crew.start(agent.run(), "agent")
@@ -277,6 +282,7 @@ class Daemon:
             observer,
         )
         self.dispatcher.poke = lambda name: self.listings[name].poke()
+        self.dispatcher.fits_at = self.launches.fits_at
         for name, provider in self.providers.items():
             self.listings[name] = Listing(
                 name, provider, agent, self.dispatcher, clock, observer, adopt=options.adopt
@@ -356,9 +362,9 @@ class Daemon:
             self._notify(state)
 
 
-def _recall(store: Store) -> tuple[Book, list[tuple[int, int, Approved]]]:
-    """The book, and what an earlier process left in the outbox."""
-    book = replay(store.entries())
+def _recall(store: Store, launches: Launches) -> tuple[Book, list[tuple[int, int, Approved]]]:
+    """The book, and what an earlier process left in the outbox; launches are counted on the way."""
+    book = replay(launches.read(store.entries()))
     left: list[tuple[int, int, Approved]] = []
     for seq, index, approved in store.undelivered():
         if isinstance(approved, Approved):

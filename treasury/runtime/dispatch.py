@@ -23,6 +23,7 @@ from treasury.domain.errors import (
     NotPermitted,
     OutcomeUnknown,
     ProviderError,
+    QuotaReached,
     Throttled,
     Unreachable,
 )
@@ -64,8 +65,9 @@ class Dispatcher:
     """Carries out what the guard approved, and nothing else.
 
     providers and gates: by name; the runner's gate is called RUNNER. poke: called when a provider's
-    machines should be listed soon. closing: set when the daemon ends: no machine is asked for any
-    more, and what was not sent stays in the outbox.
+    machines should be listed soon. fits_at: when [ns] the limit of launches an hour has room for a
+    placement's machines; later than now: they are declined. closing: set when the daemon ends: no
+    machine is asked for any more, and what was not sent stays in the outbox.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class Dispatcher:
     ) -> None:
         self.closing = False
         self.poke: Callable[[ProviderName], None] = lambda _provider: None
+        self.fits_at: Callable[[PlacementId, int], int] = lambda _placement, now: now
         self._agent, self._providers, self._gates = agent, providers, gates
         self._runner, self._outbox, self._clock, self._crew = runner, outbox, clock, crew
         self._dice = dice.stream("dispatch")
@@ -175,6 +178,12 @@ class Dispatcher:
                 else:
                     # Never sent, and nobody wants it any more; the offer is not to blame.
                     self._decline(command, row, Unreachable(until=clock.now()))
+                return
+            room = self.fits_at(command.placement, clock.now())
+            if room > clock.now():
+                limit = QuotaReached("our own limit of launches an hour is used up", until=room)
+                self._observer.failed(command.provider, "acquire", limit)
+                self._decline(command, row, limit)
                 return
             failure = await self._ask(command, deadline)
             if failure is None:
