@@ -64,6 +64,8 @@ class Optimal(Wishes):
                     waiting.append(candidate)
         # When there are too many choices, those who can wait are left to the greedy rest.
         waiting.sort(key=lambda candidate: not candidate.urgent)
+        coming = self._coming_free(snapshot)
+        waiting = [each for each in waiting if not self._waits_for(walk, each, coming)]
         wanted: dict[int, int] = {}
         for candidate in waiting:
             priority = candidate.view.spec.priority
@@ -75,6 +77,33 @@ class Optimal(Wishes):
         )
         self._carry_out(walk, problem, self._answer(problem))
         return self.end(walk)
+
+    def _coming_free(self, snapshot: Snapshot) -> dict[int, int]:
+        """Offer -> machines of jobs that are stopping already."""
+        coming: dict[int, int] = {}
+        for view in snapshot.jobs:
+            if view.state is JobState.STOPPING and view.placement is not None:
+                index = self.market.place_of(view.placement.offer)
+                if index is not None:
+                    nodes = view.spec.requirement.nodes
+                    coming[index] = coming.get(index, 0) + nodes
+        return coming
+
+    def _waits_for(self, walk: Walk, candidate: Candidate, coming: dict[int, int]) -> bool:
+        """Whether a job that finds nothing free has its machines cleared already: then nobody else
+        is stopped for it."""
+        nodes, free = candidate.fit.nodes, self.market.free
+        if any(free[arc.index] >= nodes for arc in candidate.arcs):
+            return False
+        for arc in candidate.arcs:
+            if free[arc.index] + coming.get(arc.index, 0) >= nodes:
+                coming[arc.index] -= nodes
+                detail = f"{arc.id} is being cleared already"
+                left_out = LeftOut(candidate.view.spec.id, Why.WAITS, detail, arc.id)
+                self._pass_over(walk, candidate, left_out, None)
+                walk.review(walk.now + 1)
+                return True
+        return False
 
     def _answer(self, problem: Problem) -> Answer:
         """The solution, remembered as long as the figures stay the same."""

@@ -1,5 +1,6 @@
 """The optimal strategy: what it does with whole fleets, and what it never does."""
 
+import msgspec
 import pytest
 
 from tests.support.ticks import (
@@ -16,7 +17,7 @@ from tests.support.ticks import (
     snapshot,
     sold,
 )
-from treasury.domain.job import Requirement
+from treasury.domain.job import JobState, Requirement
 from treasury.domain.market import Tenure
 from treasury.domain.plan import (
     JobView,
@@ -101,6 +102,25 @@ def test_what_may_not_be_interrupted_is_not_touched() -> None:
 def waiting_for(low: JobView, high: JobView, now: int, **settings: int) -> Plan:
     """A full pool, one job on it, another that wants it."""
     return ask([high, low], [sold(SPOT, 1.0, depth=1, in_use=1), FIRM], now, **settings)
+
+
+def test_one_machine_that_waits_to_be_free_is_enough_for_one_job() -> None:
+    """While a job is stopped for an urgent one nobody else is stopped for it, tick after tick; for
+    a second urgent job one more is."""
+    lows = [running(job(f"low{n}"), SPOT) for n in range(5)]
+    stopping = msgspec.structs.replace(lows[0], state=JobState.STOPPING)
+    full = sold(SPOT, 1.0, depth=5, in_use=5)
+    high, second = gang("high", 1, priority=1), gang("second", 1, priority=1)
+    plan = ask([high, *lows], [full, FIRM], HOUR + 2 * TICK)
+    assert [type(action) for action in plan.actions] == [Preempt]
+    for ticks in (3, 4, 5):
+        now = HOUR + ticks * TICK
+        plan = ask([high, stopping, *lows[1:]], [full, FIRM], now)
+        assert plan.actions == () and plan.review_at == now + TICK
+        (left_out,) = plan.left_out
+        assert (left_out.job, left_out.why, left_out.offer) == ("high", Why.WAITS, SPOT.id)
+    plan = ask([high, second, stopping, *lows[1:]], [full, FIRM], HOUR + 3 * TICK)
+    assert [type(action) for action in plan.actions] == [Preempt]
 
 
 def test_a_higher_priority_gets_the_machine_after_a_while() -> None:
