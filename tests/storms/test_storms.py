@@ -1,5 +1,8 @@
 """Short storms: whatever is drawn, money and machines stay in order."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -56,3 +59,22 @@ def test_the_same_seed_is_the_same_storm():
     first, second = storm(3, 2, trace=True), storm(3, 2, trace=True)
     assert first == second
     assert first.digest != storm(4, 2, trace=True).digest
+
+
+@pytest.mark.slow
+def test_a_storm_does_not_depend_on_how_python_hashes():
+    """Under two hash seeds, in two processes, every step of a storm is the same."""
+    line = (
+        "from treasury_simulations.storm.storm import storm; print(storm(5, 2, trace=True).digest)"
+    )
+    digests = {
+        subprocess.run(
+            [sys.executable, "-c", line],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(digests) == 1 and digests != {"\n"}

@@ -24,12 +24,13 @@ Patch = Callable[[Any], None]
 
 
 class Mutant(NamedTuple):
-    """A mistake: how it is made, and the faults that bring it out."""
+    """A mistake: how it is made, the faults that bring it out, and the seed to begin with."""
 
     name: str
     patch: Patch
     faults: tuple[str, ...]
     hours: int = 6
+    first: int = 0
 
 
 def _no_token(to: Any) -> None:
@@ -222,18 +223,21 @@ def _acknowledged_before_commit(to: Any) -> None:
 
 
 MUTANTS = (
-    Mutant("no client token", _no_token, ("killed_after_call", "listing_lags")),
+    Mutant("no client token", _no_token, ("killed_after_call", "listing_lags"), first=2),
     Mutant("a time-out taken for failure", _time_out_is_failure, ("late_answer",)),
     Mutant("summed rounding", _rounds_each_slice, ()),
-    Mutant("no fuse", _no_fuse, ("all_dead",), 24),
-    Mutant("an outbox row lost", _outbox_row_lost, ("killed_before_call",)),
+    Mutant("no fuse", _no_fuse, ("all_dead",), 10, first=1),
+    Mutant(
+        "an outbox row lost", _outbox_row_lost, ("killed_before_call", "killed_after_call"), first=2
+    ),
     Mutant("hold released before the machine is gone", _hold_released_early, ("slow_shutdown",)),
     Mutant(
-        "a retry with a changed request", _retry_is_changed, ("killed_after_call", "listing_lags")
+        "a retry with a changed request",
+        _retry_is_changed,
+        ("killed_after_call", "listing_lags"),
+        first=3,
     ),
-    Mutant(
-        "a stale leader acts", _stale_leader_acts, ("paused", "release_fails", "unreachable"), 12
-    ),
+    Mutant("a stale leader acts", _stale_leader_acts, ("paused", "release_fails"), 12, first=2),
     Mutant("an interruption notice dropped", _warning_dropped, ("pool_taken", "notice_lost")),
     Mutant("a checkpoint trusted without verification", _checkpoint_trusted, ("pool_taken",)),
     Mutant("a quote from the future accepted", _future_believed, ("bad_quotes",)),
@@ -241,7 +245,7 @@ MUTANTS = (
     Mutant("one listing proves a death", _one_listing_proves, ("listing_flickers",)),
     Mutant("a release tried once", _release_tried_once, ("release_fails",)),
     Mutant("orphans ignored", _orphans_ignored, ("human_launch", "twin_machine")),
-    Mutant("the meter stops", _meter_stops, ()),
+    Mutant("the meter stops", _meter_stops, (), first=3),
     Mutant("settled when the end is learned", _settled_when_learned, ("pool_taken",)),
     Mutant("an unresolved request unheld", _unresolved_unheld, ("late_answer",)),
     Mutant("acknowledged before the commit", _acknowledged_before_commit, ("killed", "store_down")),

@@ -59,7 +59,7 @@ def draw(seed: int, hours: int) -> Swarm:
         strategy=dice.choice(STRATEGIES),
         heartbeat=dice.choice((2 * MINUTE, 4 * MINUTE)),
         controls=dice.choice((1, 2, 2)),
-        lease=dice.choice((40 * SECOND, 40 * SECOND, 6 * MINUTE)),
+        lease=dice.choice((40 * SECOND, 6 * MINUTE)),
     )
 
 
