@@ -76,6 +76,13 @@ def inspect_text(text: str, file: str) -> Findings:
         table = parse(text, file)
     except ConfigError as error:
         return Findings(config=None, errors=(error,))
+    config, problems = inspect_table(table, file)
+    errors = tuple(_at_line(problem, text, file) for problem in problems)
+    return Findings(config=config, errors=errors)
+
+
+def inspect_table(table: dict[str, Any], file: str) -> tuple[Config | None, list[Problem]]:
+    """The same for a file's table: a configuration, or what is wrong with it."""
     table, real = split_markets(table)
     problems: list[Problem] = []
     more: list[Problem] = []
@@ -85,9 +92,8 @@ def inspect_text(text: str, file: str) -> Findings:
     if section is not None and markets is not None:
         problems = check(section, markets)
     if section is None or markets is None or problems:
-        errors = tuple(_at_line(problem, text, file) for problem in problems)
-        return Findings(config=None, errors=errors)
-    return Findings(config=build(section, markets, file), errors=())
+        return None, problems
+    return build(section, markets, file), []
 
 
 def split_markets(table: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -9,12 +9,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from treasury.config import Config, default_path
-from treasury.config.checks import check
-from treasury.config.decode import Problem, decode
+from treasury.config import Config, default_path, inspect_table
 from treasury.config.reader import parse, read_text
-from treasury.config.sections import FileSection
-from treasury.config.settings import build
 from treasury.domain.errors import BadValue, ConfigError
 
 STRATEGY: Final = "strategy."
@@ -66,13 +62,10 @@ class Template:
         table = deepcopy(self._table)
         for path, text in choice.items():
             _set(table, path, _value(text), self.file)
-        problems: list[Problem] = []
-        section: FileSection | None = decode(FileSection, table, problems)
-        if section is not None:
-            problems = check(section)
-        if section is None or problems:
+        config, problems = inspect_table(table, self.file)
+        if config is None:
             raise ConfigError(self.file, problems[0].path, problems[0].text)
-        return build(section, self.file)
+        return config
 
 
 def split(overrides: Iterable[Override]) -> tuple[list[Override], dict[str, list[Override]]]:
