@@ -117,6 +117,10 @@ def station(world: StormWorld) -> Make:
             buses.append(_bus(world, here, machine, agent, store.epoch))
             return buses[-1]
 
+        def parts(daemon: Daemon) -> list[BusRunner]:
+            buses[-1].leaving = daemon.expect_end
+            return buses
+
         return Daemon(
             machine,
             store,
@@ -125,7 +129,7 @@ def station(world: StormWorld) -> Make:
             runner,
             options=Options(plan_limit=30 * SECOND, quiet_after=20 * MINUTE, lease_ttl=swarm.lease),
             lead=lead,
-            parts=lambda _daemon: buses,
+            parts=parts,
         )
 
     return make
