@@ -39,7 +39,7 @@ _TEXT_TAGS: Final = (None, "!", "tag:yaml.org,2002:str")
 def parse_yaml(text: str, file: str) -> tuple[dict[str, Any], dict[str, int]]:
     """The table of a YAML text, fractions as exact Decimals, and the line of each path such as
     `resources.any_of[0]`. Raises ConfigError."""
-    import yaml  # type: ignore[import-untyped] # its stubs are a package of their own
+    import yaml
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     builder = _Builder(yaml.parse(text, Loader=loader), file)
