@@ -93,7 +93,11 @@ class Cloud:
     def end(self, machine: Machine, cause: str) -> None:
         """A machine is gone, now."""
         if machine.ended_at is None:
-            machine.ended_at = max(self.now(), machine.granted_at)
+            now = self.now()
+            if machine.taken_at is not None and machine.taken_at <= now:
+                # It was taken when it was said to be, however late anybody looks.
+                now, cause = machine.taken_at, "interrupted"
+            machine.ended_at = max(now, machine.granted_at)
             machine.cause, machine.state = cause, "gone"
             if self.alive.get(machine.name) is machine:
                 del self.alive[machine.name]

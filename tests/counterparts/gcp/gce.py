@@ -172,9 +172,11 @@ class Gce(Facts):
         takes: int,
         effect: Callable[[], None],
         error: tuple[str, int] | None = None,
+        at: int = 0,
     ) -> dict[str, Any]:
+        """An operation that began `at` an instant [ns], 0 for now, and takes so long [ns]."""
         number = len(self.operations) + 1
-        now = self.cloud.now()
+        now = at or self.cloud.now()
         known = self.cloud.alive.get(f"{zone}/{target}")
         if kind == "insert" and known is not None:
             now = known.granted_at
@@ -296,7 +298,9 @@ class Gce(Facts):
         if machine is None:
             return self._problem(404, "notFound", "The resource was not found")
         self.cloud.end(machine, "deleted")
-        return self._operation("delete", parts["zone"], parts["instance"], 0, lambda: None)
+        return self._operation(
+            "delete", parts["zone"], parts["instance"], 0, lambda: None, at=machine.ended_at or 0
+        )
 
     def do_instances_get(self, parts: dict[str, str], *_: Any) -> Any:
         """A machine."""
