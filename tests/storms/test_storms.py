@@ -12,7 +12,7 @@ from treasury_simulations.storm.many import Regression, regressions
 from treasury_simulations.storm.storm import Verdict, storm
 
 REGRESSIONS = Path(__file__).with_name("regressions.toml")
-SEEDS, EACH, HOURS = 200, 10, 4
+SEEDS, EACH, HOURS = 200, 10, 2
 # Within so many seeds a planted bug has to be found.
 FOUND_WITHIN = 200
 
@@ -20,7 +20,7 @@ FOUND_WITHIN = 200
 @pytest.mark.slow
 @pytest.mark.parametrize("first", range(0, SEEDS, EACH))
 def test_short_storms_break_nothing(first: int):
-    """Ten seeds each, four hours of weather and the calm after it."""
+    """Ten seeds each, two hours of weather and the calm after it."""
     for seed in range(first, first + EACH):
         verdict = storm(seed, HOURS)
         again = f"treasury storm --start {seed} --seeds 1 --hours {HOURS}"
