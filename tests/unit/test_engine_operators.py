@@ -201,3 +201,22 @@ def test_a_machine_that_nobody_paid_ahead_is_charged_until_its_fuse():
         # Paid ahead from the start for two hours; or seen until the first listing without it.
         assert spent == (10 * MICRO + MICRO // 60 + 1 if shown else 2 * MICRO)
         table.check()
+
+
+def test_a_market_whose_clock_is_ahead_is_paid_for_the_time_that_passed():
+    """Granted an hour in our future and ended two hours later by the market's clock, a machine is
+    metered from the start and costs two hours."""
+    table = Table()
+    table.submit()
+    table.plan(Place("j", A.id, 3 * NANO))
+    token = table.commands[0].token
+    table.turn(e.AcquireGranted(token, 1, ("i-1",), HOUR, NANO))
+    lease = table.book.leases[1]
+    assert table.book.funded_until(lease) == table.book.settings.horizon
+    table.turn(e.MachineReady(1, 0))
+    table.turn(e.Wake(), at=HOUR)
+    assert table.book.ledger.account("expenses:gpu:team:aws").balance == MICRO
+    gone = e.LeaseSeen(1, 1, "i-1", HOUR, NANO, token, ended_at=3 * HOUR, cause="interrupted")
+    table.turn(e.SeeLeases("aws", (gone,), 2 * HOUR), at=2 * HOUR)
+    assert table.book.ledger.account("expenses:gpu:team:aws").balance == 2 * MICRO
+    table.check()

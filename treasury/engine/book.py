@@ -47,7 +47,9 @@ class LeaseRecord(msgspec.Struct):
     """A machine. accrued is the exact sum of rate x time [nano-USD/h x ns] up to `rated_until`;
     charge what has been posted [micro-USD]; holds the open hold of each level. missing_since: when
     the provider's listing first left it out, 0 while it is listed. unsure_from: until when it was
-    paid ahead before a time in which nobody metered it, 0 once a listing shows it after that."""
+    paid ahead before a time in which nobody metered it, 0 once a listing shows it after that.
+    ahead: how far the market's clock was ahead of ours at the grant [ns]: its instants less this
+    are ours, so that no machine counts as granted in the future and runs unpaid until then."""
 
     id: LeaseId
     placement: PlacementId
@@ -67,6 +69,12 @@ class LeaseRecord(msgspec.Struct):
     cause: str = ""
     missing_since: int = 0
     unsure_from: int = 0
+    ahead: int = 0
+
+    @property
+    def held_from(self) -> int:
+        """When it was granted [ns], by our own clock."""
+        return self.granted_at - self.ahead
 
 
 class PlacementRecord(msgspec.Struct):

@@ -110,9 +110,9 @@ def _post(draft: Draft, lease: LeaseRecord, difference: int) -> None:
 def settle(draft: Draft, lease: LeaseRecord, ended_at: int) -> None:
     """The last charge of a machine that is gone: rounded as the market bills, holds resolved."""
     offer = draft.book.offers[lease.offer].offer
-    until = max(ended_at, lease.granted_at)
+    until = max(ended_at, lease.held_from)
     accrued = lease.accrued + lease.rate * (until - lease.rated_until)
-    accrued += lease.rate * billed_tail(offer, until - lease.granted_at)
+    accrued += lease.rate * billed_tail(offer, until - lease.held_from)
     total = -(-accrued // RATE_NS_PER_MICRO)
     _post(draft, lease, max(0, total - lease.charge))
     if total < lease.charge:

@@ -56,9 +56,9 @@ def _follow(draft: Draft, lease: LeaseRecord, item: e.LeaseSeen) -> None:
     if item.ended_at is not None:
         if lease.state in _HELD:
             cause = item.cause or "interrupted"
-            lifecycle.lost(draft, e.MachineLost(lease.id, item.ended_at, cause))
+            lifecycle.lost(draft, e.MachineLost(lease.id, item.ended_at - lease.ahead, cause))
         elif lease.state is LeaseState.RELEASING:
-            lifecycle.released(draft, e.MachineReleased(lease.id, item.ended_at))
+            lifecycle.released(draft, e.MachineReleased(lease.id, item.ended_at - lease.ahead))
     elif item.ready and lease.state is LeaseState.GRANTED:
         lifecycle.ready(draft, e.MachineReady(lease.id, draft.now))
 
@@ -71,7 +71,7 @@ def _missing(draft: Draft, lease: LeaseRecord, at: int) -> None:
         return
     lag = book.offers[lease.offer].offer.capabilities.listing_lag_ns
     placement = book.placements[lease.placement]
-    known_at = lease.granted_at if lease.state in BILLED else placement.requested_at
+    known_at = lease.held_from if lease.state in BILLED else placement.requested_at
     if at - known_at <= lag:
         return
     since = lease.missing_since

@@ -78,7 +78,8 @@ def _leases_granted(book: Book, fact: e.LeasesGranted) -> None:
         lease = book.leases[lease_id]
         move_lease(lease, LeaseState.GRANTED)
         lease.machine = machine
-        lease.granted_at = lease.rated_until = fact.at
+        lease.granted_at, lease.ahead = fact.at, max(0, fact.at - book.now)
+        lease.rated_until = lease.held_from
         lease.rate = fact.rate
         lease.meter_at = meter_at
         book.timer(meter_at, "meter", lease_id)
