@@ -176,11 +176,6 @@ def _orphans_ignored(to: Any) -> None:
     to.setitem(core._HANDLERS, e.SeeLeases, known_only)
 
 
-def _meter_stops(to: Any) -> None:
-    """Running machines are not metered, so that nothing more is held for them."""
-    to.setattr(core, "_meter", lambda draft, lease: None)
-
-
 def _settled_when_learned(to: Any) -> None:
     """A machine is charged until its end is learned."""
     lost = lifecycle.lost
@@ -245,7 +240,6 @@ MUTANTS = (
     Mutant("one listing proves a death", _one_listing_proves, ("listing_flickers",)),
     Mutant("a release tried once", _release_tried_once, ("release_fails",)),
     Mutant("orphans ignored", _orphans_ignored, ("human_launch", "twin_machine")),
-    Mutant("the meter stops", _meter_stops, (), first=3),
     Mutant("settled when the end is learned", _settled_when_learned, ("pool_taken",)),
     Mutant("an unresolved request unheld", _unresolved_unheld, ("late_answer",)),
     Mutant("acknowledged before the commit", _acknowledged_before_commit, ("killed", "store_down")),
