@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from treasury.cli.output import TABLE, emit, output_option, style
+from treasury.cli.output import TABLE, config_option, emit, output_option, style
 
 if TYPE_CHECKING:
     from treasury.cli.markets import Market
@@ -20,14 +20,7 @@ COLUMNS = ("market", "what", "verdict", "detail", "remedy")
 
 @click.command()
 @click.argument("providers", nargs=-1)
-@click.option(
-    "-c",
-    "--config",
-    "config_file",
-    type=click.Path(path_type=Path),
-    envvar="TREASURY_CONFIG",
-    help="A configuration file (default: the embedded one).",
-)
+@config_option()
 @click.option("--policy", "show_policy", is_flag=True, help="Print what must be allowed, alone.")
 @click.option("--conformance", is_flag=True, help="Try the adapter's promises case by case.")
 @click.option(

@@ -13,6 +13,7 @@ import sys
 import unicodedata
 from collections.abc import Callable, Sequence
 from enum import Enum
+from pathlib import Path
 from typing import Any, Final, TextIO, TypeVar
 
 import click
@@ -38,6 +39,21 @@ def output_option(function: AnyFunction) -> AnyFunction:
         show_default=True,
         help="How to print tables.",
     )(function)
+
+
+def config_option(
+    text: str = "A configuration file.",
+) -> Callable[[AnyFunction], AnyFunction]:
+    """`-c/--config FILE`, TREASURY_CONFIG, or the embedded one; its parameter is `config_file`."""
+    return click.option(
+        "-c",
+        "--config",
+        "config_file",
+        type=click.Path(path_type=Path),
+        envvar="TREASURY_CONFIG",
+        show_envvar=True,
+        help=f"{text}  [default: the embedded one]",
+    )
 
 
 def wants_colour(stream: TextIO) -> bool:

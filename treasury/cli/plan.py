@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from treasury.cli.desk import instant
-from treasury.cli.output import TABLE, emit
+from treasury.cli.desk import db_option, instant
+from treasury.cli.output import TABLE, config_option, emit
 
 if TYPE_CHECKING:
     from treasury.cli.standing import Standing
@@ -21,30 +21,14 @@ _OFFERS = 8
 
 
 @click.command()
-@click.option(
-    "--db",
-    default="treasury.db",
-    envvar="TREASURY_DB",
-    show_default=True,
-    show_envvar=True,
-    metavar="PATH",
-    help="Path or URL of the journal's database; it is only read.",
-)
+@db_option("Path or URL of the journal's database; it is only read.")
 @click.option(
     "--run", type=click.Path(path_type=Path), help="Instead: a folder that `simulate` wrote."
 )
 @click.option(
     "--at", "at_text", metavar="INSTANT", help="The fleet as it was then.  [default: the newest]"
 )
-@click.option(
-    "-c",
-    "--config",
-    "config_file",
-    type=click.Path(path_type=Path),
-    envvar="TREASURY_CONFIG",
-    show_envvar=True,
-    help="Where strategies are configured.  [default: the embedded one]",
-)
+@config_option("Where strategies are configured.")
 @click.option("--strategy", default="", metavar="NAME", help="Who decides.  [default: who did]")
 @click.option("--why", is_flag=True, help="Say why, of every job, and what is scarce.")
 @click.option(

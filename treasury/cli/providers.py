@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from treasury.cli.output import emit, output_option
+from treasury.cli.output import config_option, emit, output_option
 
 if TYPE_CHECKING:
     from treasury.config import ProviderSettings
@@ -30,14 +30,7 @@ COLUMNS = [
 
 
 @click.command()
-@click.option(
-    "-c",
-    "--config",
-    "config_file",
-    type=click.Path(path_type=Path),
-    envvar="TREASURY_CONFIG",
-    help="A configuration file (default: the embedded one).",
-)
+@config_option()
 @output_option
 def cli(config_file: Path | None, output: str) -> None:
     """List providers: those of the configuration, then registered kinds it does not use.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from treasury.cli.output import TABLE, UNKNOWN, emit, output_option
+from treasury.cli.output import TABLE, UNKNOWN, config_option, emit, output_option
 from treasury.domain.money import NANO
 from treasury.domain.time import SECOND, format_duration, parse_duration
 
@@ -38,14 +38,7 @@ class Seen(NamedTuple):
 
 @click.command()
 @click.argument("providers", nargs=-1)
-@click.option(
-    "-c",
-    "--config",
-    "config_file",
-    type=click.Path(path_type=Path),
-    envvar="TREASURY_CONFIG",
-    help="A configuration file (default: the embedded one).",
-)
+@config_option()
 @click.option("--gpu", default="", help="Only this accelerator, such as A100-80GB.")
 @click.option("--tenure", default="", help="Only these terms: spot or on_demand.")
 @click.option("--limit", type=click.IntRange(min=0), default=0, help="The cheapest N; 0 for all.")

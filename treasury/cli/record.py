@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from treasury.cli.output import emit, output_option
+from treasury.cli.output import config_option, emit, output_option
 from treasury.domain.errors import BadValue
 from treasury.domain.time import MINUTE, SECOND, format_instant, parse_duration
 
@@ -25,14 +25,7 @@ _MEGABYTE: Final = 1_000_000
 
 @click.command()
 @click.argument("providers", nargs=-1)
-@click.option(
-    "-c",
-    "--config",
-    "config_file",
-    type=click.Path(path_type=Path),
-    envvar="TREASURY_CONFIG",
-    help="A configuration file (default: the embedded one).",
-)
+@config_option()
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from treasury.cli.output import emit, output_option
+from treasury.cli.output import config_option, emit, output_option
 
 if TYPE_CHECKING:
     from treasury.config import Config
@@ -20,15 +20,7 @@ _STEPS = 500
 
 
 @click.command()
-@click.option(
-    "-c",
-    "--config",
-    "config_file",
-    type=click.Path(path_type=Path),
-    envvar="TREASURY_CONFIG",
-    show_envvar=True,
-    help="A configuration file.  [default: the embedded one]",
-)
+@config_option()
 @click.option("--trace", default="", help="The market: a trace file or a bundled trace's name.")
 @click.option("--jobs", default="", help="The jobs: a trace file or a bundled trace's name.")
 @click.option("--strategy", default="", metavar="NAME[,NAME...]", help="What decides.")

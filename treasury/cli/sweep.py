@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from treasury.cli.output import emit, output_option
+from treasury.cli.output import config_option, emit, output_option
 
 if TYPE_CHECKING:
     from treasury_simulations.sweep import Grid
@@ -19,15 +19,7 @@ def _names(text: str) -> list[str]:
 
 
 @click.command()
-@click.option(
-    "-c",
-    "--config",
-    "config_file",
-    type=click.Path(path_type=Path),
-    envvar="TREASURY_CONFIG",
-    show_envvar=True,
-    help="A configuration file.  [default: the embedded one]",
-)
+@config_option()
 @click.option("--strategy", default="", metavar="NAME[,NAME...]", help="What decides.")
 @click.option(
     "--set",

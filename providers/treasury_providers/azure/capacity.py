@@ -15,6 +15,7 @@ from treasury.ports import Site
 from treasury_providers.azure.client import Door
 from treasury_providers.azure.settings import Settings
 from treasury_providers.common.gpus import Normaliser
+from treasury_providers.common.offers import Pool, sold_as
 from treasury_providers.common.polling import Cached
 
 # Sizes' names tell the model; Azure's own data only says how many. Order matters.
@@ -98,16 +99,8 @@ class Capacity:
         return offers
 
     def _offer(self, size: Size, zone: str, tenure: Tenure) -> Offer:
-        spot = tenure is Tenure.SPOT
-        able = msgspec.structs.replace(
-            self._capabilities,
-            bids=spot,
-            floating=spot,
-            notice_ns=self._capabilities.notice_ns if spot else 0,
-        )
-        name = self._site.name
-        offer = offer_id(name, size.region, zone, size.name, tenure)
-        return Offer(offer, name, size.region, zone, size.shape, tenure, able)
+        pool = Pool(size.region, zone, size.name, tenure)
+        return sold_as(self._site.name, pool, size.shape, self._capabilities)
 
     async def _fetch_sizes(self) -> Sequence[Size]:
         found = []

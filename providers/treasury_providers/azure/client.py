@@ -13,8 +13,9 @@ from typing import Any, Final
 from treasury.domain.errors import NotPermitted, Unreachable
 from treasury.domain.time import MINUTE
 from treasury.ports import Site
-from treasury_providers.azure.errors import from_answer, translated
+from treasury_providers.azure.errors import from_answer, from_sdk
 from treasury_providers.azure.settings import Settings, is_loopback
+from treasury_providers.common.errors import translated
 from treasury_providers.common.sdk import load_sdk
 
 CONNECT_SECONDS: Final = 5
@@ -55,7 +56,7 @@ class Door:
 
     async def token(self) -> str:
         """An access token for Resource Manager. Raises ProviderError."""
-        with translated(self._site.clock, changes=False):
+        with translated(self._site.clock, from_sdk, changes=False):
             answer = await self._sign_in().get_token(_SCOPE)
         return str(answer.token)
 
@@ -75,7 +76,7 @@ class Door:
         """The items of an SDK listing, page by page, or a ProviderError."""
         pages = aiter(items)
         while True:
-            with translated(self._site.clock, changes=False):
+            with translated(self._site.clock, from_sdk, changes=False):
                 try:
                     item = await anext(pages)
                 except StopAsyncIteration:
@@ -104,7 +105,7 @@ class Door:
             self._session = aiohttp.ClientSession(
                 timeout=timeout, connector=aiohttp.TCPConnector(limit=4), trust_env=True
             )
-        with translated(self._site.clock, changes=False):
+        with translated(self._site.clock, from_sdk, changes=False):
             async with self._session.request(method, url, headers=headers, json=body) as response:
                 raw = await response.read()
                 status, answered = response.status, dict(response.headers)

@@ -4,14 +4,12 @@ Azure answers with a code in the body; the HTTP status and the SDK's class misle
 sold out is a 409 like a name that is taken, and a launch that failed later is a 200).
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
 from treasury.domain.errors import (
     BidTooLow,
-    Declined,
     LeaseUnknown,
     NoCapacity,
     NotPermitted,
@@ -20,12 +18,10 @@ from treasury.domain.errors import (
     ProviderError,
     QuotaReached,
     Throttled,
-    TreasuryError,
     Unreachable,
 )
 from treasury.domain.time import DAY, HOUR, MINUTE, SECOND
-from treasury.ports import Clock
-from treasury_providers.common.errors import Meaning, tidy
+from treasury_providers.common.errors import Meaning, by_status, tidy
 
 MEANINGS: Final[Mapping[str, Meaning]] = {
     "SkuNotAvailable": Meaning(NoCapacity, HOUR),
@@ -93,30 +89,7 @@ def from_answer(
     meaning = meaning_of(code, text)
     if meaning is not None and not (status >= 500 and meaning.error is Throttled):
         return meaning.to_error(shown, now, until=until)
-    if status == 429:
-        return Throttled(tidy(shown), until=until or now + MINUTE)
-    if status in (401, 403):
-        return NotPermitted(tidy(shown), until=now + 10 * MINUTE)
-    if status == 404:
-        return LeaseUnknown(tidy(shown))
-    if status >= 500 or status == 408:
-        kind = OutcomeUnknown if changes else Unreachable
-        return kind(tidy(shown), until=until)
-    if changes:
-        return Declined(tidy(shown), until=until)
-    return Unreachable(tidy(shown), until=until)
-
-
-@contextmanager
-def translated(clock: Clock, *, changes: bool) -> Iterator[None]:
-    """Whatever the SDK raises inside, as our errors. changes: the call may have done something."""
-    try:
-        yield
-    except TreasuryError:
-        raise
-    except Exception as error:  # noqa: BLE001 - parsers and HTTP libraries raise anything
-        # Without its cause: what the SDK raised may quote a request with its secrets.
-        raise from_sdk(error, clock.now(), changes=changes) from None
+    return by_status(status, shown, now, changes=changes, until=until)
 
 
 def from_sdk(error: Exception, now: int, *, changes: bool) -> ProviderError:

@@ -25,7 +25,7 @@ from treasury.domain.events import LeaseSeen
 from treasury.domain.time import HOUR, MINUTE, SECOND
 from treasury.ports import Site
 from treasury_providers.azure.client import Door
-from treasury_providers.azure.errors import meaning_of, translated
+from treasury_providers.azure.errors import from_sdk, meaning_of
 from treasury_providers.azure.machine import (
     describe,
     instant_of,
@@ -34,8 +34,8 @@ from treasury_providers.azure.machine import (
 )
 from treasury_providers.azure.settings import Settings, seconds
 from treasury_providers.common.departed import Departed
-from treasury_providers.common.errors import tidy
-from treasury_providers.common.names import machine_name
+from treasury_providers.common.errors import tidy, translated
+from treasury_providers.common.names import Making, machine_name
 from treasury_providers.common.offers import read_offer
 from treasury_providers.common.tags import read_tags
 
@@ -55,7 +55,7 @@ class Launcher:
         # Machines we ask Azure to delete: their going is no news.
         self.leaving: set[str] = set()
         # Being made by a request that has no outcome yet: what becomes of them is not known.
-        self._making: dict[str, int] = {}
+        self._making = Making()
         self._sweeping: set[asyncio.Task[None]] = set()
 
     # --- making ----------------------------------------------------------------------------------
@@ -70,19 +70,12 @@ class Launcher:
         bodies = [
             describe(self._settings, self._site, request, index, pool) for index in range(count)
         ]
-        for name in names:
-            self._making[name] = self._making.get(name, 0) + 1
-        try:
+        with self._making.these(names):
             outcomes = await asyncio.gather(
                 *(self._make(name, body) for name, body in zip(names, bodies, strict=True)),
                 return_exceptions=True,
             )
             await self._conclude(names, outcomes)
-        finally:
-            for name in names:
-                self._making[name] -= 1
-                if not self._making[name]:
-                    del self._making[name]
 
     async def _conclude(
         self, names: Sequence[str], outcomes: Sequence[BaseException | None]
@@ -116,7 +109,7 @@ class Launcher:
 
         machines = self._door.compute.virtual_machines
         poller: Any = None
-        with translated(self._site.clock, changes=True):
+        with translated(self._site.clock, from_sdk, changes=True):
             try:
                 poller = await machines.begin_create_or_update(
                     self._settings.resource_group,
@@ -184,7 +177,7 @@ class Launcher:
     async def _get(self, name: str) -> Any:
         group = self._settings.resource_group
         try:
-            with translated(self._site.clock, changes=False):
+            with translated(self._site.clock, from_sdk, changes=False):
                 return await self._door.compute.virtual_machines.get(group, name)
         except LeaseUnknown:
             return None
@@ -193,7 +186,7 @@ class Launcher:
         """Why a launch failed, from the machine's status codes."""
         group = self._settings.resource_group
         try:
-            with translated(self._site.clock, changes=False):
+            with translated(self._site.clock, from_sdk, changes=False):
                 view = await self._door.compute.virtual_machines.instance_view(group, name)
         except LeaseUnknown:
             return NoCapacity(f"{name}: the launch failed and the machine is gone")
@@ -239,7 +232,7 @@ class Launcher:
                 ends.append(_end_time(raw))
 
         machines = self._door.compute.virtual_machines
-        with translated(self._site.clock, changes=True):
+        with translated(self._site.clock, from_sdk, changes=True):
             poller = await machines.begin_delete(
                 self._settings.resource_group,
                 name,

@@ -6,6 +6,8 @@ that is gone (an entry in a log, an operation) still tells whose it was.
 
 import hashlib
 import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final
 
 from treasury.domain.commands import Acquire
@@ -15,6 +17,29 @@ from treasury_providers.common.tags import Marked, owner_value
 NAME_MAX: Final = 63
 _NAME: Final = re.compile(r"tr-([0-9a-f]{6})-(\d{1,10})-(\d{1,10})-([a-z0-9]{1,32})", re.ASCII)
 _TOKEN: Final = re.compile(r"[a-z0-9]{1,32}", re.ASCII)
+
+
+class Making:
+    """Names of machines that requests without an outcome are making just now."""
+
+    def __init__(self) -> None:
+        self._count: dict[str, int] = {}
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._count
+
+    @contextmanager
+    def these(self, names: Sequence[str]) -> Iterator[None]:
+        """For as long as their request lasts; a repeated one may last beside the first."""
+        for name in names:
+            self._count[name] = self._count.get(name, 0) + 1
+        try:
+            yield
+        finally:
+            for name in names:
+                self._count[name] -= 1
+                if not self._count[name]:
+                    del self._count[name]
 
 
 def machine_name(installation: str, request: Acquire, index: int) -> str:

@@ -1,10 +1,13 @@
-"""Reading an offer's name back: what to buy is in it, so no catalogue is needed to buy."""
+"""Offers and their names: what to buy is in the name, so no catalogue is needed to buy."""
 
 from typing import NamedTuple
 
+import msgspec
+
 from treasury.domain.errors import OfferGone
-from treasury.domain.ids import OfferId
-from treasury.domain.market import Tenure
+from treasury.domain.hardware import Shape
+from treasury.domain.ids import OfferId, ProviderName
+from treasury.domain.market import Capabilities, Offer, Tenure, offer_id
 
 
 class Pool(NamedTuple):
@@ -14,6 +17,20 @@ class Pool(NamedTuple):
     zone: str
     instance: str
     tenure: Tenure
+
+
+def sold_as(provider: ProviderName, pool: Pool, shape: Shape, capabilities: Capabilities) -> Offer:
+    """A pool as an offer: only spot has bids, a floating price and a notice."""
+    spot = pool.tenure is Tenure.SPOT
+    able = msgspec.structs.replace(
+        capabilities,
+        bids=capabilities.bids and spot,
+        floating=spot,
+        notice_ns=capabilities.notice_ns if spot else 0,
+    )
+    region, zone, instance, tenure = pool
+    name = offer_id(provider, region, zone, instance, tenure)
+    return Offer(name, provider, region, zone, shape, tenure, able)
 
 
 def read_offer(provider: str, offer: OfferId) -> Pool:

@@ -13,6 +13,7 @@ from treasury.domain.market import Capabilities, Offer, Tenure, offer_id
 from treasury.domain.time import HOUR, MINUTE
 from treasury.ports import Site
 from treasury_providers.common.gpus import Normaliser
+from treasury_providers.common.offers import Pool, sold_as
 from treasury_providers.common.polling import Cached
 from treasury_providers.gcp.client import Door
 from treasury_providers.gcp.settings import Settings, read_instance
@@ -99,15 +100,8 @@ class Capacity:
         return (Tenure.SPOT, Tenure.ON_DEMAND) if self._settings.on_demand else (Tenure.SPOT,)
 
     def _offer(self, kind: Kind, zone: str, tenure: Tenure) -> Offer:
-        spot = tenure is Tenure.SPOT
-        able = msgspec.structs.replace(
-            self._capabilities,
-            floating=spot,
-            notice_ns=self._capabilities.notice_ns if spot else 0,
-        )
-        name = self._site.name
-        offer = offer_id(name, kind.region, zone, kind.instance, tenure)
-        return Offer(offer, name, kind.region, zone, kind.shape, tenure, able)
+        pool = Pool(kind.region, zone, kind.instance, tenure)
+        return sold_as(self._site.name, pool, kind.shape, self._capabilities)
 
     async def _fetch_kinds(self) -> Sequence[Kind]:
         sdk, project = self._door.sdk, self._settings.project

@@ -14,9 +14,10 @@ from typing import Any, Final, TypeVar
 from treasury.domain.errors import NotPermitted, Unreachable
 from treasury.domain.time import MINUTE
 from treasury.ports import Site
+from treasury_providers.common.errors import translated
 from treasury_providers.common.sdk import load_sdk
 from treasury_providers.common.workers import Workers
-from treasury_providers.gcp.errors import from_answer, translated
+from treasury_providers.gcp.errors import from_answer, from_sdk
 from treasury_providers.gcp.settings import Settings
 
 T = TypeVar("T")
@@ -56,7 +57,7 @@ class Door:
         def call() -> Any:
             return self._call("launch", client, method, request)
 
-        with translated(self._site.clock, changes=True):
+        with translated(self._site.clock, from_sdk, changes=True):
             return await self._launching.run(call, seconds=_WAIT_SECONDS, changes=True)
 
     async def follow(self, client: str, method: str, request: Any) -> Any:
@@ -65,7 +66,7 @@ class Door:
         def call() -> Any:
             return self._call("launch", client, method, request)
 
-        with translated(self._site.clock, changes=False):
+        with translated(self._site.clock, from_sdk, changes=False):
             return await self._launching.run(call, seconds=_WAIT_SECONDS, changes=False)
 
     async def ask(self, client: str, method: str, request: Any) -> Any:
@@ -147,7 +148,7 @@ class Door:
             client.transport.close()
 
     async def _poll(self, call: Callable[[], T], seconds: float) -> T:
-        with translated(self._site.clock, changes=False):
+        with translated(self._site.clock, from_sdk, changes=False):
             return await self._polling.run(call, seconds=seconds, changes=False)
 
     def _call(self, pool: str, client: str, method: str, request: Any) -> Any:

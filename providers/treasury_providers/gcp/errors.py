@@ -4,8 +4,7 @@ A launch that is refused is answered with 200 and an operation; the refusal stan
 operation when it is done. Too many calls are a 403, like everything that is forbidden.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any, Final
 
 from treasury.domain.errors import (
@@ -18,12 +17,10 @@ from treasury.domain.errors import (
     ProviderError,
     QuotaReached,
     Throttled,
-    TreasuryError,
     Unreachable,
 )
 from treasury.domain.time import DAY, HOUR, MINUTE, SECOND
-from treasury.ports import Clock
-from treasury_providers.common.errors import Meaning, tidy
+from treasury_providers.common.errors import Meaning, by_status, tidy
 
 MEANINGS: Final[Mapping[str, Meaning]] = {
     "ZONE_RESOURCE_POOL_EXHAUSTED": Meaning(NoCapacity, 10 * MINUTE),
@@ -62,19 +59,6 @@ MEANINGS: Final[Mapping[str, Meaning]] = {
     "notFound": Meaning(LeaseUnknown),
     "RESOURCE_NOT_FOUND": Meaning(LeaseUnknown),
 }
-_RETRIED: Final = (408, 500, 502, 503, 504)
-
-
-@contextmanager
-def translated(clock: Clock, *, changes: bool) -> Iterator[None]:
-    """Whatever the SDK raises inside, as our errors. changes: the call may have done something."""
-    try:
-        yield
-    except TreasuryError:
-        raise
-    except Exception as error:  # noqa: BLE001 - parsers and HTTP libraries raise anything
-        # Without its cause: what the SDK raised may quote a request with its secrets.
-        raise from_sdk(error, clock.now(), changes=changes) from None
 
 
 def from_sdk(error: Exception, now: int, *, changes: bool) -> ProviderError:
@@ -104,15 +88,7 @@ def from_answer(
         meaning = MEANINGS.get(reason)
         if meaning is not None:
             return meaning.to_error(shown, now)
-    if status == 429:
-        return Throttled(tidy(shown), until=now + MINUTE)
-    if status in (401, 403):
-        return NotPermitted(tidy(shown), until=now + 10 * MINUTE)
-    if status == 404:
-        return LeaseUnknown(tidy(shown))
-    if status in _RETRIED or status >= 500 or not status:
-        return (OutcomeUnknown if changes else Unreachable)(tidy(shown))
-    return (Declined if changes else Unreachable)(tidy(shown))
+    return by_status(status, shown, now, changes=changes)
 
 
 def refusal(operation: Any, now: int) -> ProviderError | None:

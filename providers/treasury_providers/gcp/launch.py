@@ -24,7 +24,7 @@ from treasury.domain.money import format_rate
 from treasury.domain.time import MINUTE, SECOND
 from treasury.ports import Site
 from treasury_providers.common.departed import Departed
-from treasury_providers.common.names import read_name
+from treasury_providers.common.names import Making, read_name
 from treasury_providers.common.offers import Pool, read_offer
 from treasury_providers.common.tags import OWNER, owner_value, read_tags
 from treasury_providers.gcp.client import Door
@@ -55,7 +55,7 @@ class Launcher:
         self._settings, self._site, self._door, self._ceiling = settings, site, door, ceiling
         self.departed = Departed()
         # Being made by a request that has no outcome yet: what becomes of them is not known.
-        self._making: dict[str, int] = {}
+        self._making = Making()
         self._sweeping: set[asyncio.Task[None]] = set()
 
     # --- making ----------------------------------------------------------------------------------
@@ -70,15 +70,8 @@ class Launcher:
             # The market takes no bids: it would simply be paid.
             raise BidTooLow(f"{request.offer} asks {format_rate(price)}")
         known = names(self._site, request)
-        for name in known:
-            self._making[name] = self._making.get(name, 0) + 1
-        try:
+        with self._making.these(known):
             await self._make(request, pool, known)
-        finally:
-            for name in known:
-                self._making[name] -= 1
-                if not self._making[name]:
-                    del self._making[name]
 
     async def _make(self, request: Acquire, pool: Pool, known: Sequence[str]) -> None:
         started = self._now()
