@@ -40,8 +40,7 @@ class Violation(AssertionError):
 class Money:
     """What the database says of money: read anew each time, row by row."""
 
-    def __init__(self, database: Path) -> None:
-        self._database = database
+    def __init__(self) -> None:
         self._last = 0
         self._holds: dict[int, tuple[int, int]] = {}
         self.charged: dict[int, int] = {}
@@ -88,7 +87,7 @@ class Checks:
     ) -> None:
         """ahead: how long machines are paid ahead [ns]."""
         self.clouds, self.jobs = list(clouds), jobs
-        self.money = Money(database)
+        self.money = Money()
         self._database, self._clock, self._ahead = database, clock, ahead
         self._book = Book()
         self._reader: SqlStore | None = None

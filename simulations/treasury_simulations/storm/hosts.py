@@ -14,7 +14,7 @@ from treasury.domain.turn import Entry
 from treasury.runtime.clocks import Host as Machine
 from treasury.runtime.clocks import SystemClock, SystemDice
 from treasury.store.sql import SqlStore
-from treasury_simulations.storm.loop import HOST, Host, VirtualLoop
+from treasury_simulations.storm.loop import Host, VirtualLoop, outside
 from treasury_simulations.storm.weather import Weather
 
 T = TypeVar("T")
@@ -215,8 +215,7 @@ class Control:
 
     def _later(self, span: int) -> None:
         # In nobody's context: a killed host's own would never run.
-        context = _outside()
-        self.loop.call_at_ns(self.loop.now_ns + span, self.boot, context=context)
+        self.loop.call_at_ns(self.loop.now_ns + span, self.boot, context=outside())
 
     async def _live(self, host: Host) -> None:
         here = Here(self, host)
@@ -288,11 +287,3 @@ def _innermost(error: BaseException) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
-
-
-def _outside() -> Any:
-    import contextvars
-
-    context = contextvars.copy_context()
-    context.run(HOST.set, ("world", 0))
-    return context

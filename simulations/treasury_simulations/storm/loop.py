@@ -19,16 +19,17 @@ from typing import Any, Final, NoReturn
 
 from treasury.domain.time import SECOND
 
+Host = tuple[str, int]
+
 # Which host a callback belongs to: (name, incarnation). What is set up outside belongs to nobody.
-HOST: Final = contextvars.ContextVar("host", default=("world", 0))
+WORLD: Final[Host] = ("world", 0)
+HOST: Final = contextvars.ContextVar("host", default=WORLD)
 # What of asyncio is private and used here, by class.
 PINNED: Final = {
     asyncio.BaseEventLoop: ("_run_once", "_timer_handle_cancelled"),
     Handle: ("_run",),
     asyncio: ("_set_running_loop",),
 }
-
-Host = tuple[str, int]
 
 
 class Stuck(RuntimeError):
@@ -137,7 +138,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
     def _step(self, handle: Any) -> None:
         if handle.cancelled():
             return
-        host: Host = handle._context.get(HOST, ("world", 0))  # noqa: SLF001
+        host: Host = handle._context.get(HOST, WORLD)  # noqa: SLF001
         if host in self._dead:
             self._graveyard.append(handle)
             return
@@ -205,6 +206,13 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
     def _process_events(self, event_list: object) -> None:
         """There is no selector."""
+
+
+def outside() -> contextvars.Context:
+    """A context that is no host's: what it runs is not killed or paused with anybody."""
+    context = contextvars.copy_context()
+    context.run(HOST.set, WORLD)
+    return context
 
 
 # What would leave the simulation: a thread's, a socket's or a process's timing is not ours to draw.

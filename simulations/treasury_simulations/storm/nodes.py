@@ -4,7 +4,6 @@ real fuse, and works on jobs whose true progress only the world knows.
 A machine's agent may die without its machine, and a machine without notice.
 """
 
-import contextvars
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -15,7 +14,7 @@ from treasury.domain.time import MINUTE, SECOND
 from treasury.node.fuse import Fuse
 from treasury_simulations.storm.broker import MemoryBroker, Session
 from treasury_simulations.storm.cloud import Cloud, Machine
-from treasury_simulations.storm.loop import HOST, VirtualLoop
+from treasury_simulations.storm.loop import VirtualLoop, outside
 
 HEARTBEAT: Final = 30 * SECOND
 
@@ -108,8 +107,7 @@ class Node:
         self._saved_ns = 0
         self._over: int | None = None
         self._warned = False
-        self._context = contextvars.copy_context()
-        self._context.run(HOST.set, ("world", 0))
+        self._context = outside()
         self._arm()
 
     def _arm(self) -> None:

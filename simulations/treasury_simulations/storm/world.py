@@ -16,13 +16,12 @@ from treasury_simulations.storm.broker import MemoryBroker
 from treasury_simulations.storm.checks import Checks, Violation
 from treasury_simulations.storm.cloud import DUE_EVERY, MOVE_EVERY, Cloud, Machine
 from treasury_simulations.storm.hosts import Control
-from treasury_simulations.storm.loop import Host, VirtualLoop
+from treasury_simulations.storm.loop import WORLD, Host, VirtualLoop
 from treasury_simulations.storm.nodes import AGENT_DOWN, JobsTruth, Node, Truth
 from treasury_simulations.storm.port import CloudPort
 from treasury_simulations.storm.swarm import EPOCH, OWNER, Swarm, clouds
 from treasury_simulations.storm.weather import OUTAGE, PAUSE, Weather
 
-WORLD: Final = ("world", 0)
 _LOOK: Final = 5 * MINUTE
 _CLOCK_JUMP: Final = 26 * HOUR
 
