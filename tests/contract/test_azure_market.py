@@ -7,12 +7,12 @@ import pytest
 
 from tests.counterparts.azure.arm import Arm
 from tests.support.cloud_sites import HastyClock
-from tests.support.clouds import azure
+from tests.support.clouds import azure, one_of_each, order
 from treasury.domain.commands import Acquire, Release
 from treasury.domain.errors import BadValue, NoCapacity, NotPermitted, OfferGone, Throttled
 from treasury.domain.findings import Verdict
-from treasury.domain.ids import LeaseId, OfferId, PlacementId, ProviderName, request_token
-from treasury.domain.market import Quote, Tenure
+from treasury.domain.ids import LeaseId, OfferId, ProviderName
+from treasury.domain.market import Tenure
 from treasury.domain.money import NANO
 from treasury.domain.time import MINUTE, SECOND
 from treasury_providers.azure import CAPABILITIES
@@ -26,22 +26,7 @@ REGULAR = OfferId("azure/westeurope/Standard_ND96isr_H100_v5/on_demand")
 
 def request(offer: OfferId = SPOT, machines: int = 1, number: int = 1, bid: int = NANO) -> Acquire:
     """An order."""
-    leases = tuple(LeaseId(number * 100 + index) for index in range(machines))
-    placement = PlacementId(number)
-    token = request_token("test-house", placement, 1)
-    return Acquire(ProviderName("azure"), offer, placement, leases, bid, token)
-
-
-async def quotes(adapter: Any) -> dict[str, Quote]:
-    """One of each offer."""
-    wanted, found = {offer.id for offer in await adapter.offers()}, {}
-    stream = adapter.quotes()
-    async for quote in stream:
-        found[quote.offer] = quote
-        if set(found) == wanted:
-            break
-    await stream.aclose()
-    return found
+    return order("azure", offer, machines, number, bid)
 
 
 async def test_the_catalogue_leaves_out_what_we_may_not_have(tmp_path: Path) -> None:
@@ -67,7 +52,7 @@ async def test_prices_are_those_in_force_for_linux(tmp_path: Path) -> None:
     async with Arm(HastyClock(), CAPABILITIES) as arm:
         arm.quota = 240
         adapter = azure(arm, tmp_path)
-        found = await quotes(adapter)
+        found = await one_of_each(adapter)
         await adapter.close()
         assert {offer: quote.rate for offer, quote in found.items()} == {
             offer: pool.rate for offer, pool in arm.cloud.pools.items()

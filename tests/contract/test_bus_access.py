@@ -1,7 +1,6 @@
 """Who may say and hear what, asked of the brokers themselves."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ from tests.support.brokers import (
     MOSQUITTO,
     TOPICS,
     AnyBroker,
-    Embedded,
     Mosquitto,
     account,
     certify,
@@ -29,23 +27,6 @@ from treasury.engine import Book
 from treasury.store.memory import MemoryStore
 
 TOLD = b"x"
-
-
-@pytest.fixture(params=["embedded", "mosquitto"])
-async def broker(
-    request: pytest.FixtureRequest, tmp_path: Path, require: Require
-) -> AsyncIterator[AnyBroker]:
-    """Each kind of broker, serving."""
-    if request.param == "mosquitto":
-        require(MOSQUITTO, "mosquitto is not installed")
-        folder = tmp_path / "broker"
-        folder.mkdir()
-        made: AnyBroker = Mosquitto(folder)
-    else:
-        made = Embedded()
-    await made.start()
-    yield made
-    await made.kill()
 
 
 def client(broker: AnyBroker, name: str, word: str, who: str) -> Any:

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Require
-from tests.support.brokers import MOSQUITTO, AnyBroker, Embedded, Mosquitto
+from tests.support.brokers import AnyBroker
 from tests.support.nodes import Control, Node, Release, restarted, trainer, until
 from treasury.domain import events as e
 from treasury.domain.lease import LeaseState
@@ -19,23 +18,6 @@ from treasury.store.memory import MemoryStore
 # Real processes, and reconnects that take their time.
 pytestmark = pytest.mark.slow
 MakeNode = Callable[..., Node]
-
-
-@pytest.fixture(params=["embedded", "mosquitto"])
-async def broker(
-    request: pytest.FixtureRequest, tmp_path: Path, require: Require
-) -> AsyncIterator[AnyBroker]:
-    """Each kind of broker, serving."""
-    if request.param == "mosquitto":
-        require(MOSQUITTO, "mosquitto is not installed")
-        folder = tmp_path / "broker"
-        folder.mkdir()
-        made: AnyBroker = Mosquitto(folder)
-    else:
-        made = Embedded()
-    await made.start()
-    yield made
-    await made.kill()
 
 
 @pytest.fixture
@@ -68,6 +50,15 @@ def steps(folder: Path, job: str) -> list[int]:
     (file,) = json.loads(manifest.read_text())["body"]["files"]
     found: list[int] = json.loads((root / "objects" / file["object"]).read_text())
     return found
+
+
+async def training(control: Control, node: MakeNode, folder: Path, count: int) -> Node:
+    """A machine on which the job is at its steps, so many in all."""
+    (lease,) = await control.place("job", trainer(folder, count))
+    machine = node(lease)
+    await machine.start()
+    await until(lambda: control.state("job") == "running", "running")
+    return machine
 
 
 async def test_a_job_runs_to_its_end(control: Control, node: MakeNode, tmp_path: Path) -> None:
@@ -142,10 +133,7 @@ async def test_a_job_outlives_a_killed_node_agent(
     control: Control, node: MakeNode, tmp_path: Path
 ) -> None:
     """Kill -9 of the agent: the program goes on, the next agent adopts it, and its end is told."""
-    (lease,) = await control.place("job", trainer(tmp_path, 60))
-    machine = node(lease)
-    await machine.start()
-    await until(lambda: control.state("job") == "running", "running")
+    machine = await training(control, node, tmp_path, 60)
     program = machine.program()
     await machine.kill()
     assert program is not None and machine.program() == program
@@ -159,10 +147,7 @@ async def test_the_end_is_told_though_nobody_watched(
     control: Control, node: MakeNode, tmp_path: Path
 ) -> None:
     """A program that ends while its agent is dead: the exit code was kept, and is reported."""
-    (lease,) = await control.place("job", trainer(tmp_path, 25))
-    machine = node(lease)
-    await machine.start()
-    await until(lambda: control.state("job") == "running", "running")
+    machine = await training(control, node, tmp_path, 25)
     await machine.kill()
     await until(lambda: machine.program() is None, "the program's end")
     assert control.state("job") == "running"
@@ -175,10 +160,7 @@ async def test_no_report_is_lost_with_the_broker(
     control: Control, broker: AnyBroker, node: MakeNode, tmp_path: Path
 ) -> None:
     """The broker is killed in the middle and forgets all: work goes on, its end is told later."""
-    (lease,) = await control.place("job", trainer(tmp_path, 40))
-    machine = node(lease)
-    await machine.start()
-    await until(lambda: control.state("job") == "running", "running")
+    machine = await training(control, node, tmp_path, 40)
     await broker.kill()
     await until(lambda: machine.program() is None, "the program's end")
     assert control.state("job") == "running"
@@ -207,10 +189,7 @@ async def test_a_killed_control_forgets_nothing(
     control: Control, broker: AnyBroker, node: MakeNode, tmp_path: Path
 ) -> None:
     """While no control lives the work ends; the next one hears of it, and commits it."""
-    (lease,) = await control.place("job", trainer(tmp_path, 40))
-    machine = node(lease)
-    await machine.start()
-    await until(lambda: control.state("job") == "running", "running")
+    machine = await training(control, node, tmp_path, 40)
     await control.stop()
     await until(lambda: machine.program() is None, "the program's end")
     second = restarted(control, broker)

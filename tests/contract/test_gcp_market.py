@@ -7,7 +7,7 @@ import pytest
 
 from tests.counterparts.gcp.gce import Gce
 from tests.support.cloud_sites import HastyClock
-from tests.support.clouds import gcp
+from tests.support.clouds import gcp, one_of_each, order
 from treasury.domain.commands import Acquire, Release
 from treasury.domain.errors import (
     BadValue,
@@ -18,8 +18,7 @@ from treasury.domain.errors import (
     Unreachable,
 )
 from treasury.domain.findings import Verdict
-from treasury.domain.ids import LeaseId, OfferId, PlacementId, ProviderName, request_token
-from treasury.domain.market import Quote
+from treasury.domain.ids import LeaseId, OfferId, ProviderName
 from treasury.domain.money import NANO
 from treasury.domain.time import HOUR, SECOND
 from treasury_providers.gcp import CAPABILITIES
@@ -35,22 +34,7 @@ def request(
     offer: OfferId = SPOT, machines: int = 1, number: int = 1, bid: int = 100 * NANO
 ) -> Acquire:
     """An order."""
-    leases = tuple(LeaseId(number * 100 + index) for index in range(machines))
-    placement = PlacementId(number)
-    token = request_token("test-house", placement, 1)
-    return Acquire(ProviderName("gcp"), offer, placement, leases, bid, token)
-
-
-async def quotes(adapter: Any) -> dict[str, Quote]:
-    """One of each offer."""
-    wanted, found = {offer.id for offer in await adapter.offers()}, {}
-    stream = adapter.quotes()
-    async for quote in stream:
-        found[quote.offer] = quote
-        if set(found) == wanted:
-            break
-    await stream.aclose()
-    return found
+    return order("gcp", offer, machines, number, bid)
 
 
 async def test_prices_are_the_newest_of_the_history_and_sums_of_parts(tmp_path: Path) -> None:
@@ -58,7 +42,7 @@ async def test_prices_are_the_newest_of_the_history_and_sums_of_parts(tmp_path: 
     with added accelerators from parts too: each what the market charges."""
     async with Gce(HastyClock(), CAPABILITIES) as gce:
         adapter = gcp(gce, tmp_path)
-        found = await quotes(adapter)
+        found = await one_of_each(adapter)
         await adapter.close()
         assert gce.cloud.violations == []
         assert {offer: quote.rate for offer, quote in found.items()} == {
@@ -75,7 +59,7 @@ async def test_without_the_history_the_catalogue_prices_spot(tmp_path: Path) -> 
     async with Gce(HastyClock(), CAPABILITIES) as gce:
         adapter = gcp(gce, tmp_path)
         gce.cloud.fail(Operation.QUOTE, Fault.FORBIDDEN, times=99)
-        found = await quotes(adapter)
+        found = await one_of_each(adapter)
         await adapter.close()
         asked = gce.cloud.calls[Operation.QUOTE]
         assert found[SPOT].rate == gce.cloud.pools[SPOT].rate
@@ -100,7 +84,7 @@ async def test_above_the_ceiling_nothing_is_bought(tmp_path: Path) -> None:
     adapter itself, before anything is sent."""
     async with Gce(HastyClock(), CAPABILITIES) as gce:
         adapter = gcp(gce, tmp_path)
-        rate = (await quotes(adapter))[SPOT].rate
+        rate = (await one_of_each(adapter))[SPOT].rate
         with pytest.raises(BidTooLow):
             await adapter.acquire(request(bid=rate - 1))
         await adapter.acquire(request(bid=rate))

@@ -8,6 +8,9 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from random import Random
+from typing import Self
+
+from aiohttp import web
 
 from treasury.domain.ids import OfferId
 from treasury.domain.market import Offer
@@ -15,6 +18,29 @@ from treasury.domain.time import SECOND
 from treasury.ports import Clock
 from treasury_simulations.conformance import Fault, Made, Operation
 from treasury_simulations.meter import bill, integral, micros
+
+
+class Served:
+    """A counterpart's HTTP server on a free loopback port. url: once it is up."""
+
+    cloud: "Cloud"
+    url = ""
+    _runner: web.AppRunner | None = None
+
+    async def _serve(self, app: web.Application) -> Self:
+        self._runner = web.AppRunner(
+            app, access_log=None, handle_signals=False, shutdown_timeout=0.1
+        )
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        host, port = self._runner.addresses[0][:2]
+        self.url = f"http://{host}:{port}"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.cloud.close()
+        if self._runner is not None:
+            await self._runner.cleanup()
 
 
 @dataclass(eq=False)

@@ -11,9 +11,32 @@ from tests.counterparts.gcp.facts import PROJECT
 from tests.counterparts.gcp.gce import TOKEN as GOOGLE_TOKEN
 from tests.counterparts.gcp.gce import Gce
 from tests.support.cloud_sites import TestSite
+from treasury.domain.commands import Acquire
+from treasury.domain.ids import LeaseId, OfferId, PlacementId, ProviderName, request_token
+from treasury.domain.market import Quote
 from treasury.domain.time import SECOND
 from treasury_providers.azure import Azure, AzureSettings
 from treasury_providers.gcp import Gcp, GcpSettings
+
+
+def order(provider: str, offer: OfferId, machines: int, number: int, bid: int) -> Acquire:
+    """A request for machines; another `number` is another placement."""
+    leases = tuple(LeaseId(number * 100 + index) for index in range(machines))
+    placement = PlacementId(number)
+    token = request_token("test-house", placement, 1)
+    return Acquire(ProviderName(provider), offer, placement, leases, bid, token)
+
+
+async def one_of_each(adapter: Any) -> dict[str, Quote]:
+    """A quote of each offer."""
+    wanted, found = {offer.id for offer in await adapter.offers()}, {}
+    stream = adapter.quotes()
+    async for quote in stream:
+        found[quote.offer] = quote
+        if set(found) == wanted:
+            break
+    await stream.aclose()
+    return found
 
 
 def azure_settings(arm: Arm, folder: Path, **other: Any) -> AzureSettings:

@@ -38,15 +38,16 @@ def test_instants_that_no_journal_can_keep_are_refused(text: str, path: str) -> 
     assert inspect_text(near.replace("1969", "1970"), "c.toml").errors == ()
 
 
+class Rigged(SystemClock):
+    """The machine's clock on the virtual loop's time."""
+
+    def __init__(self, loop: LoopClock) -> None:
+        self.off = 0
+        super().__init__(loop.now, lambda: loop.now() + self.off)
+
+
 def test_a_wall_clock_that_is_off_shows_in_the_status() -> None:
     """Six seconds ahead and a day behind are told in seconds, until they have been worked off."""
-
-    class Rigged(SystemClock):
-        """The machine's clock on the virtual loop's time."""
-
-        def __init__(self, loop: LoopClock) -> None:
-            self.off = 0
-            super().__init__(loop.now, lambda: loop.now() + self.off)
 
     async def work(loop):
         clock = Rigged(LoopClock(loop))
@@ -68,11 +69,6 @@ def test_a_wall_clock_that_is_off_shows_in_the_status() -> None:
 def test_while_the_clock_is_off_nothing_new_is_asked_for() -> None:
     """Six seconds off: what runs goes on and is given back, a new job waits, readiness says why,
     observers are told; when the difference is worked off the job gets its machine."""
-
-    class Rigged(SystemClock):
-        def __init__(self, loop: LoopClock) -> None:
-            self.off = 0
-            super().__init__(loop.now, lambda: loop.now() + self.off)
 
     async def work(loop):
         clock = Rigged(LoopClock(loop))

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from tests.counterparts.azure.contract import problems
 from tests.counterparts.azure.facts import GROUP, SIZES, SUBSCRIPTION, Facts, Size, vm_path
-from tests.counterparts.cloud import Cloud, Machine, stamp
+from tests.counterparts.cloud import Cloud, Machine, Served, stamp
 from treasury.domain.hardware import Shape
 from treasury.domain.ids import OfferId, ProviderName
 from treasury.domain.market import Capabilities, Offer, Tenure, offer_id
@@ -32,7 +32,7 @@ _FAULTS = {
 }
 
 
-class Arm(Facts):
+class Arm(Served, Facts):
     """The counterpart of the Azure adapter. launch: how long a machine takes to be made [ns].
     late: launches that fail do so after they were accepted, every other one or as told."""
 
@@ -56,11 +56,9 @@ class Arm(Facts):
         self.page = 2
         self.quota = 100_000
         self.evicted: list[tuple[Machine, int]] = []
-        self.url = ""
         self._operations: dict[str, tuple[Machine, str, int]] = {}
         self._open: set[str] = set()
         self._refusals = 0
-        self._runner: web.AppRunner | None = None
 
     def _pools(self, able: Capabilities) -> Any:
         for size in self.sizes:
@@ -102,20 +100,7 @@ class Arm(Facts):
         ]
         for method, path, operation, handler in routes:
             app.router.add_route(method, path, self._guarded(operation, handler))
-        self._runner = web.AppRunner(
-            app, access_log=None, handle_signals=False, shutdown_timeout=0.1
-        )
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
-        await site.start()
-        host, port = self._runner.addresses[0][:2]
-        self.url = f"http://{host}:{port}"
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.cloud.close()
-        if self._runner is not None:
-            await self._runner.cleanup()
+        return await self._serve(app)
 
     def _guarded(
         self, operation: Operation | None, handler: Callable[[web.Request], Awaitable[Any]]

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from aiohttp import web
 
-from tests.counterparts.cloud import Cloud, Machine, stamp
+from tests.counterparts.cloud import Cloud, Machine, Served, stamp
 from tests.counterparts.gcp.contract import Method, contract
 from tests.counterparts.gcp.facts import PROJECT, TYPES, Facts, Type
 from treasury.domain.ids import OfferId
@@ -37,7 +37,7 @@ _OPERATIONS = {
 }
 
 
-class Gce(Facts):
+class Gce(Served, Facts):
     """The counterpart of the Google adapter. launch: how long an insertion takes [ns]."""
 
     def __init__(
@@ -57,31 +57,17 @@ class Gce(Facts):
         self.notice = capabilities.notice_ns
         self.launch = 0
         self.page = 2
-        self.url = ""
         self.operations: dict[str, dict[str, Any]] = {}
         self._requests: dict[str, str] = {}
         self._due: list[tuple[int, str, Callable[[], None]]] = []
         self._api, self._billing = contract("compute.v1"), contract("cloudbilling.v1")
-        self._runner: web.AppRunner | None = None
 
     # --- the server ------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
         app = web.Application()
         app.router.add_route("*", "/{tail:.*}", self._answer)
-        self._runner = web.AppRunner(
-            app, access_log=None, handle_signals=False, shutdown_timeout=0.1
-        )
-        await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
-        host, port = self._runner.addresses[0][:2]
-        self.url = f"http://{host}:{port}"
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.cloud.close()
-        if self._runner is not None:
-            await self._runner.cleanup()
+        return await self._serve(app)
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         self.settle()
