@@ -68,6 +68,7 @@ def _live(folder: Path, seed: int) -> bool:
     daemon = LiveDaemon(folder, config, api_port)
     story = acts(cast)
     click.echo("treasury run: SQLite, embedded broker, web API, slots of this machine")
+    click.echo("an hour is dear here, 360 USD on demand, so that a second shows in the books")
     daemon.start()
     try:
         daemon.wait_ready()
@@ -76,8 +77,7 @@ def _live(folder: Path, seed: int) -> bool:
         code = daemon.stop()
         if screen.moves:
             click.echo()
-        counts = ", ".join(f"{count} {what}" for what, count in sorted(board.news.counts.items()))
-        click.echo(f"Seen: {counts}\n")
+        click.echo(f"Seen: {board.news.summary()}\n")
         if not in_time:
             click.echo(f"The story was not over after {_LIMIT_SECONDS:g} s.")
         if code:

@@ -86,11 +86,10 @@ class Board:
     # --- lines -----------------------------------------------------------------------------------
 
     def _head(self, elapsed: float) -> str:
-        counts = ", ".join(f"{count} {what}" for what, count in sorted(self.news.counts.items()))
         title = self._screen.paint("treasury run", bold=True)
         if not self._answers:
             return f"{title}  {elapsed:5.1f} s  does not answer; its machines go on"
-        return f"{title}  {elapsed:5.1f} s  {self.machines} machines  {counts}"
+        return f"{title}  {elapsed:5.1f} s  {self.machines} machines  {self.news.summary()}"
 
     def _budget(self, row: dict[str, Any]) -> str:
         limit = max(1, row["limit"])

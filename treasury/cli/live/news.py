@@ -38,6 +38,10 @@ class News:
                     lines.append((turn.at, line))
         return lines
 
+    def summary(self) -> str:
+        """How often each thing happened, on one line."""
+        return ", ".join(f"{what} {count}" for what, count in sorted(self.counts.items()))
+
     def _line(self, fact: Fact) -> str:
         if isinstance(fact, e.PlacementOpened):
             for lease in fact.leases:
